@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
+from pix2pix_batch.journal.roll_call import Presence, RollCall
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
@@ -38,8 +38,8 @@ class ItemSelector:
 
     ``out``: path or URL of OUT; ``kept``: the directory that holds its journal. What is not given
     is counted in ``summary``. Once ``stop`` is set, no more is taken. ``missing``: inputs that
-    cannot be found; ``gone``: how many of those recorded were not found, by their status, once
-    that is known; ``left``: what of the scan's descriptions is not carried over, and why;
+    cannot be found; ``presence``: which of those recorded have gone or come back, once that is
+    known; ``left``: what of the scan's descriptions is not carried over, and why;
     ``outdated``: the outputs from before of inputs that are given, until somebody takes them out;
     ``beside``: the same for the files beside these.
     """
@@ -52,7 +52,7 @@ class ItemSelector:
     stop: threading.Event
     missing: int = 0
     left: str = ""
-    gone: dict[str, int] | None = None
+    presence: Presence | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
     beside: dict[str, list[str]] = field(default_factory=dict)
@@ -83,25 +83,25 @@ class ItemSelector:
         ``None`` if there are tars, because the number of their images is not known.
         """
         total = 0
-        seen: Counter[str] = Counter()
+        found = RollCall(history)
         for item in scan:
             if item.tar:
                 return None
-            seen[history.last_status_of(item.name)] += 1
-            total += self._images(item) * self._is_mine(item.name)
-        total += sum(self._is_mine(name) for name, _ in scan.unlisted)
-        self.gone = self._count_gone(history, seen)
+            if self._is_mine(item.name):
+                found.add(item.name)
+                total += self._images(item)
+        for name, _ in scan.unlisted:
+            if self._is_mine(name):
+                found.add(name)
+                total += 1
+        self.presence = self._end_roll_call(found)
         return total if self.options.limit is None else min(total, self.options.limit)
 
-    def _count_gone(self, history: History, seen: Counter[str]) -> dict[str, int] | None:
-        """How many recorded inputs are not there any more, by status; ``seen``: those that are.
-        ``None`` where only a part of the inputs is looked at."""
-        if self.shard is not None or self.options.limit is not None or not self.records_inputs:
-            return None
-        known = history.count_statuses()
-        return {
-            status: max(0, known[status] - seen[status]) for status in (DONE, FAILED, QUARANTINED)
-        }
+    def _end_roll_call(self, found: RollCall) -> Presence | None:
+        """``None`` where not all inputs were looked at, or nobody is to know."""
+        options = self.options
+        is_all = options.limit is None and self.records_inputs and not options.dry_run
+        return found.end() if is_all else None
 
     def select(
         self, history: History, record: Callable[[list[Record]], None]
@@ -115,10 +115,10 @@ class ItemSelector:
         failed: list[Record] = []
         given = 0
         names = OutputNames(self.scan, history)
-        seen: Counter[str] = Counter()
+        roll_call = RollCall(history)
         try:
             for found in self._items():
-                seen[history.last_status_of(found.name)] += 1
+                roll_call.add(found.name, is_tar=found.tar)
                 self._require_directory(history, found, is_first=not given)
                 item = self._place(found, names)
                 if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
@@ -145,9 +145,10 @@ class ItemSelector:
             unlisted = [(name, why) for name, why in self.scan.unlisted if self._is_mine(name)]
             self.summary.total += len(unlisted)
             failed += [Record(name, FAILED, reason=why) for name, why in unlisted]
-            if not (self.stop.is_set() or self.scan.tars):
-                seen.update(history.last_status_of(name) for name, _ in unlisted)
-                self.gone = self._count_gone(history, seen)
+            if not self.stop.is_set():
+                for name, _ in unlisted:
+                    roll_call.add(name)
+                self.presence = self._end_roll_call(roll_call)
         # Also when the job closes this generator early: what was refused by then is recorded.
         finally:
             if failed:

@@ -197,8 +197,8 @@ class Job:
                 # its place.
                 journal.replace()
                 self.selector.describe(journal.overwrites)
-                if any((self.selector.gone or {}).values()):
-                    recorder.count(self.summary.total, self.selector.gone)
+                if self.selector.presence is not None:
+                    recorder.count(self.summary.total, self.selector.presence)
 
     def _convert(self, recorder: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted. Device, precision and batch size are chosen on the
@@ -254,7 +254,7 @@ class Job:
             self.at_begin()
 
         def watch() -> None:
-            recorder.count(self.progress.total, self.selector.gone)
+            recorder.count(self.progress.total, self.selector.presence)
             self.progress.show()
 
         dispatcher = Dispatcher(handle, work, recorder, watch=watch, stop=self.stop)
@@ -344,7 +344,7 @@ class Job:
             return
 
         def count() -> None:
-            with suppress(InputError):
+            with suppress(InputError, OutputError):
                 self.progress.total = self.selector.count(self.planned.make_scan(), history)
 
         # A daemon: the count is only for the progress, and must not keep a job alive that is done.

@@ -11,6 +11,7 @@ from pix2pix_batch.errors import OutputError
 from pix2pix_batch.execution.guard import Guard
 from pix2pix_batch.journal.events import Counted, Ended
 from pix2pix_batch.journal.record import DONE, Record
+from pix2pix_batch.journal.roll_call import Presence
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.reporting.summary import Summary
@@ -41,7 +42,8 @@ class RunRecorder:
         self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
         self._shard = str(shard) if shard else ""
-        self._counted: tuple[int | None, dict[str, int] | None] = None, None
+        self._total = journal.input_count.of(shard)
+        self._presence = Presence()
 
     def begin(self, workers: int) -> None:
         """The first chunk is about to be sent."""
@@ -88,12 +90,21 @@ class RunRecorder:
         """Flush what was recorded to the disk."""
         self.journal.sync()
 
-    def count(self, total: int | None, gone: dict[str, int] | None = None) -> None:
-        """The number of inputs, for ``status``, once it is known or has changed; ``gone``: how many
-        that are recorded are not among them, by status, where that is known."""
-        if (total, gone) != self._counted:
-            self._counted = total, gone
-            self.journal.add_event(Counted(total, gone, self._shard))
+    def count(self, total: int | None, presence: Presence | None = None) -> None:
+        """The number of inputs, for ``status``, once it is known, where the journal has another;
+        ``presence``: which of those recorded have gone or come back since earlier runs, where all
+        have been looked at."""
+        before = self._presence
+        now = before if presence is None else presence
+        if total is None or (total == self._total and now is before):
+            return
+        # what the journal does not have yet: a scan in the background may have found some before
+        gone = (now.gone - before.gone) | (before.back - now.back)
+        back = (now.back - before.back) | (before.gone - now.gone)
+        if gone or back or total != self._total:
+            names = None if presence is None else sorted(gone)
+            self.journal.add_event(Counted(total, names, self._shard, sorted(back)))
+        self._total, self._presence = total, now
 
     def end(self) -> None:
         """Close the journal. It has the run's end, if the run began: one that was killed has

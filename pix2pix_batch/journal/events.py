@@ -114,16 +114,19 @@ class Begun:
 
 @dataclass(slots=True)
 class Counted:
-    """A run has counted its inputs. ``gone``: how many recorded inputs are no longer there, by
-    status; ``None`` if the run has not looked at all inputs."""
+    """A run has counted its inputs. ``gone``: those recorded that are no longer there, and
+    ``back``: those that are there again, both since the counts before it; ``gone`` is ``None`` if
+    the run has not looked at all inputs. Earlier versions wrote how many are gone, by status."""
 
     total: int | None
-    gone: dict[str, int] | None = None
+    gone: list[str] | dict[str, int] | None = None
     shard: str = ""
+    back: list[str] = field(default_factory=list)
 
     def line(self) -> bytes:
         gone = {} if self.gone is None else {"gone": self.gone}
-        return to_line({"total": self.total, **gone, **_shard(self.shard)})
+        back = {"back": self.back} if self.back else {}
+        return to_line({"total": self.total, **gone, **back, **_shard(self.shard)})
 
 
 @dataclass(slots=True)
@@ -171,8 +174,7 @@ def event_of(values: dict[str, Any]) -> Event | None:
         return None
     if "claim" in values:
         names = values["claim"]
-        are_names = isinstance(names, list) and set(map(type, names)) <= {str}
-        return Claimed(names) if are_names else None
+        return Claimed(names) if _are_names(names) else None
     if "schema" in values:
         return Header(values)
     shard = str(values.get("shard", ""))
@@ -188,10 +190,15 @@ def event_of(values: dict[str, Any]) -> Event | None:
         counts = {key: value for key, value in values.items() if key not in no_counts}
         return Ended(at, str(values.get("outcome", "")), counts, shard)
     if "total" in values:
-        total, gone = values["total"], values.get("gone")
+        total, gone, back = values["total"], values.get("gone"), values.get("back")
         total = total if isinstance(total, int) else None
-        return Counted(total, gone if isinstance(gone, dict) else None, shard)
+        gone = gone if isinstance(gone, dict) or _are_names(gone) else None
+        return Counted(total, gone, shard, back if _are_names(back) else [])
     return None
+
+
+def _are_names(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and set(map(type, value)) <= {str}
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -4,15 +4,16 @@ no lock."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.events import Claimed, Event, Header, Recorded
+from pix2pix_batch.journal.events import Begun, Claimed, Counted, Ended, Event, Header, Recorded
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, decode_status
+from pix2pix_batch.journal.input_count import InputCount
 from pix2pix_batch.journal.reader import (
     FirstLine,
     read_first_lines,
@@ -23,7 +24,7 @@ from pix2pix_batch.journal.reader import (
     select_valid,
     unreadable_error,
 )
-from pix2pix_batch.journal.record import DONE, FAILED, FOUND_WRONG, SCHEMA, UNDER
+from pix2pix_batch.journal.record import DONE, FAILED, FOUND_WRONG, GONE, SCHEMA, UNDER
 from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
@@ -54,7 +55,7 @@ class History:
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
     holds 16 bytes an input, and as many an output and a file beside one, and a hash of each input
-    that was read with a warning; tars that lack members or were unpacked are held by name.
+    that was read with a warning; tars are held by name.
     """
 
     def __init__(
@@ -78,7 +79,10 @@ class History:
         self._asked = job
         self._paths: list[Path] = []
         self._ends: dict[Path, int] = {}  # of the last whole line of each journal
-        self._index = Index()
+        self.index = Index()
+        self.input_count = InputCount()
+        self.tars: set[str] = set()
+        self._gone = Index()  # inputs that a count did not find, and those that were back since
         self._owners = (
             Index()
         )  # of outputs and what lies beside them: a hash of the input that each is made of
@@ -164,7 +168,7 @@ class History:
         if isinstance(event, Recorded):
             name, values = event.name, event.values
             detail = _detail(values.get("stamp", ""), values.get("under", ""))
-            self._index.update(name, event.status, detail)
+            self.index.update(name, event.status, detail)
             if "warning" in values:
                 self._warned.add(hash(name))
             elif self._warned:
@@ -173,7 +177,8 @@ class History:
                 # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
             self._own_files_beside(event)
-            if "members" in values:
+            if event.is_tar:
+                self.tars.add(name)
                 self._failed_members.pop(name, None)
                 if lacking := values.get("failed"):
                     self._failed_members[name] = lacking
@@ -184,7 +189,13 @@ class History:
                 self._note_wrong_member(name, values.get("reason", ""))
         elif isinstance(event, Claimed):
             for name in event.names:
-                self._index.claim(name)
+                self.index.claim(name)
+        elif isinstance(event, Begun | Counted | Ended):
+            self.input_count.note(event)
+            if isinstance(event, Counted) and isinstance(event.gone, list):
+                for status, names in ((GONE, event.gone), (DONE, event.back)):
+                    for name in names:
+                        self._gone.update(name, status, 0)
 
     def _note_wrong_member(self, name: str, reason: str) -> None:
         """Have the tar made again whose unpacked output was found to be wrong by a check."""
@@ -198,7 +209,7 @@ class History:
         """The status of the input ``name`` if its file still has this stamp: ``done``, ``failed``,
         ``quarantined``, or nothing yet. ``under``: the options that failures may depend on, as they
         now are, in order."""
-        state = self._index.get(name)
+        state = self.index.get(name)
         if not (state and stamp_now):
             return ""
         is_same = state >> DETAIL == _detail(stamp_now)
@@ -209,13 +220,26 @@ class History:
             is_same = any(state >> DETAIL == _detail(stamp_now, UNDER.join(one)) for one in some)
         return decode_status(state) if is_same else ""
 
-    def last_status_of(self, name: str) -> str:
-        """The last status of ``name``, whether or not its file has changed."""
-        return decode_status(self._index.get(name))
+    def is_gone(self, name: str) -> bool:
+        """Whether the last count that regards the input ``name`` did not find it."""
+        return decode_status(self._gone.get(name)) == GONE
 
-    def count_statuses(self) -> dict[str, int]:
-        """How many inputs the journals knew of when they were read, by their last status."""
-        return self._index.count_statuses()
+    def count_gone(self) -> int:
+        """How many inputs are gone in this sense."""
+        return self._gone.count_statuses()[GONE]
+
+    def recorded_names(self) -> Iterator[str]:
+        """The names of all records, some more than once, as the journals have them now. Raises
+        :class:`OutputError`."""
+        for path in {self.path, *self._paths}:  # of which some may have been merged into the first
+            try:
+                for event, _ in read_lines(path):
+                    if isinstance(event, Recorded):
+                        yield event.name
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable_error(path, error) from error
 
     def was_warned(self, name: str) -> bool:
         """Whether something was wrong with the input ``name`` when it was converted last."""
@@ -250,7 +274,7 @@ class History:
 
     def is_ours(self, name: str) -> bool:
         """Whether this job may have written the output of ``name`` in an earlier run."""
-        return bool(self._index.get(name) & OURS)
+        return bool(self.index.get(name) & OURS)
 
 
 def _detail(stamp: str, under: str = "") -> int:

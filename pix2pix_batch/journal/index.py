@@ -55,6 +55,11 @@ class Index:
 
     def get(self, name: str) -> int:
         """The state of ``name``; 0 where nothing is known of it."""
+        bucket, place = self.find(name)
+        return 0 if place is None else self._states[bucket].data[place]
+
+    def find(self, name: str) -> tuple[int, int | None]:
+        """The part of the map that ``name`` belongs to, and its place there if it has one."""
         if self._new_keys:
             self._merge()
         key = hash(name)
@@ -63,8 +68,7 @@ class Index:
         # many times slower.
         keys = self._keys[bucket].data
         place = bisect_left(keys, key)
-        found = place < len(keys) and keys[place] == key
-        return self._states[bucket].data[place] if found else 0
+        return bucket, place if place < len(keys) and keys[place] == key else None
 
     def states(self) -> list[np.ndarray]:
         """All states, ``uint64``, in some order."""

@@ -8,13 +8,22 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
 
-from pix2pix_batch.journal.events import Begun, Ended, Event, Header, Recorded, Returned
-from pix2pix_batch.journal.record import DONE, GONE
+from pix2pix_batch.journal.events import (
+    Begun,
+    Claimed,
+    Counted,
+    Ended,
+    Event,
+    Header,
+    Recorded,
+    Returned,
+)
+from pix2pix_batch.journal.record import COPY, DONE, GONE
 from pix2pix_batch.journal.shard import hash_name
 from pix2pix_batch.reporting.throughput import Throughput
 
@@ -54,6 +63,7 @@ FIRST_GROUP = 103  # of failures, by the number of their group from here on
 FLAGGED = 1 << 12  # besides: done, and something is odd about the output
 WARNED = 1 << 13  # or about the input
 UNMEASURED = 1 << 14  # too small for its distance to be told
+RETRIED = 1 << 15  # failed for a reason that does not lie in the input
 
 
 class SmallestKeys:
@@ -109,18 +119,25 @@ class Statistics:
     """Counts and examples of all the inputs by what became of each at last.
 
     An input that has several lines counts by the last. Which images are samples depends on their
-    names alone, not on the order in which they came back. Memory: ten bytes a line, and as much
-    again to count them.
+    names alone, not on the order in which they came back. Images of a tar count as long as the tar
+    does that they were made of last. Memory: ten bytes a line, eight more for a tar's image, and as
+    much again to count them.
     """
 
-    def __init__(self, events: Iterable[Event]) -> None:
-        """``events``: those of all journals, one journal after the other."""
+    def __init__(self, events: Iterable[Event], *, only_present: bool = False) -> None:
+        """``events``: those of all journals, one journal after the other; ``only_present``: leave
+        out what the last counts of the inputs did not find."""
         self.job: Values = {}
         self.is_dataset = False
         self.pace = Throughput()
         self.outcomes: list[str] = []  # of each journal's last run
         self._workers: list[int] = []  # of each journal's largest run
         self._names, self._codes = array("Q"), array("H")
+        self._members: dict[str, array[int]] = {}  # of each tar, when it was made last
+        self._undone: set[str] = set()  # tars that were made before, and have failed since
+        self._gone_names, self._gone_codes = array("Q"), array("H")
+        self._claimed: set[str] = set()
+        listed: list[tuple[str, int]] = []  # the names that have come back together, and digests
         self._groups: dict[tuple[str, str], int] = {}
         self._examples: list[SmallestKeys] = []
         self._samples, self._doubtful, self._odd = (
@@ -132,14 +149,22 @@ class Statistics:
         fresh = 0
         for event in events:
             if isinstance(event, Recorded):
-                if self.is_dataset and event.is_copy:
+                if self._is_copy(event.name):
                     continue
-                self._note(event)
-                fresh += "members" not in event.values  # a tar, whose images have come
+                listed.append((event.name, self._note(event)))
+                if event.is_tar or event.name in self._members:
+                    self._note_tar(event, listed)
+                fresh += not event.is_tar  # whose images have come
+            elif isinstance(event, Claimed):
+                self._claimed.update(event.names)
+            elif isinstance(event, Counted):
+                if only_present and isinstance(event.gone, list):
+                    self._note_presence(event.gone, event.back)
             elif isinstance(event, Returned):
                 if event.worker:
                     self.pace.add(event.at, event.seconds, fresh)
                 fresh = 0
+                listed.clear()
             elif isinstance(event, Header):
                 self.job = self.job or event.values
                 self.is_dataset = self.is_dataset or event.is_dataset
@@ -159,8 +184,10 @@ class Statistics:
         """How many there were when a run began; of shards, together."""
         return sum(self._workers)
 
-    def _note(self, event: Recorded) -> None:
+    def _note(self, event: Recorded) -> int:
+        """The digest of its name."""
         name = hash_name(event.name)
+        self._claimed.discard(event.name)
         self._names.append(name)
         if event.status == GONE:
             self._codes.append(NO_IMAGE)
@@ -169,7 +196,48 @@ class Statistics:
                 NO_IMAGE if "members" in event.values else self._image(event.values, name)
             )
         else:
-            self._codes.append(self._failure(event, name))
+            retried = 0 if event.values.get("stamp") else RETRIED
+            self._codes.append(self._failure(event, name) | retried)
+        return name
+
+    def _note_tar(self, event: Recorded, listed: list[tuple[str, int]]) -> None:
+        """A tar's record, which follows those of its images."""
+        if not event.is_tar:
+            self._undone.add(event.name)
+            return
+        self._undone.discard(event.name)
+        now = array("Q", (digest for name, digest in listed if name.startswith(f"{event.name}/")))
+        listed.clear()
+        # As a check of the output restores it, the record comes without those of its images.
+        if not now and event.values["members"]:
+            return
+        past = set(self._members.get(event.name, ())).difference(now)
+        self._names.extend(past)
+        self._codes.extend([NO_IMAGE] * len(past))
+        self._members[event.name] = now
+
+    def _is_copy(self, name: str) -> bool:
+        return self.is_dataset and name.endswith(COPY)
+
+    def _note_presence(self, gone: list[str], back: list[str]) -> None:
+        self._gone_names.extend(map(hash_name, chain(gone, back)))
+        self._gone_codes.extend(chain(repeat(1, len(gone)), repeat(0, len(back))))
+
+    def _find_void(self) -> np.ndarray:
+        """The digests of inputs that are gone, and of images of tars that are gone or not done;
+        counts the other tars."""
+        names, codes = _last_codes(
+            np.frombuffer(self._gone_names, np.uint64), np.frombuffer(self._gone_codes, np.uint16)
+        )
+        gone = names[codes == 1]
+        tars = np.array([hash_name(tar) for tar in self._members], np.uint64)
+        lost = [
+            np.frombuffer(self._members[tar], np.uint64)
+            for tar, is_gone in zip(self._members, np.isin(tars, gone).tolist(), strict=True)
+            if is_gone or tar in self._undone
+        ]
+        self.tars = len(tars) - len(lost)
+        return np.concatenate([gone, *lost])
 
     def _image(self, values: Values, name: int) -> int:
         """The code of an image that was converted."""
@@ -193,7 +261,7 @@ class Statistics:
         """The code of a failure's group."""
         values, kind = event.values, (event.status, _generalise(event.get("reason")))
         if kind not in self._groups and len(self._groups) >= GROUPS:
-            kind = "failed", OTHER
+            kind = event.status, OTHER
         if kind not in self._groups:
             self._groups[kind] = len(self._groups)
             self._examples.append(SmallestKeys(EXAMPLES))
@@ -219,9 +287,13 @@ class Statistics:
         final, codes = _last_codes(
             np.frombuffer(self._names, np.uint64), np.frombuffer(self._codes, np.uint16)
         )
+        codes[np.isin(final, self._find_void())] = NO_IMAGE
+        claimed = [hash_name(name) for name in self._claimed if not self._is_copy(name)]
+        self.unfinished = len(claimed) - int(np.isin(np.array(claimed, np.uint64), final).sum())
+        self.retriable = int((codes & RETRIED != 0).sum())
         odd, warned = codes & FLAGGED != 0, codes & WARNED != 0
         self.unmeasured = int((codes & UNMEASURED != 0).sum())
-        codes = codes & ~np.uint16(FLAGGED | WARNED | UNMEASURED)
+        codes = codes & ~np.uint16(FLAGGED | WARNED | UNMEASURED | RETRIED)
         counts = np.bincount(codes, minlength=FIRST_GROUP + len(self._groups))
 
         def place(name: int) -> int:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pix2pix_batch.dataset import lock, state
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal.events import (
     Begun,
-    Claimed,
     Counted,
     Ended,
     Event,
@@ -25,7 +22,7 @@ from pix2pix_batch.journal.events import (
     Recorded,
     Returned,
 )
-from pix2pix_batch.journal.index import CODES, DETAIL, STATUS, Index
+from pix2pix_batch.journal.input_count import InputCount
 from pix2pix_batch.journal.reader import (
     is_locked,
     read_events,
@@ -33,7 +30,7 @@ from pix2pix_batch.journal.reader import (
     require_readable,
     select_valid,
 )
-from pix2pix_batch.journal.record import COPY, DONE, FAILED, GONE, QUARANTINED
+from pix2pix_batch.journal.record import DONE, FAILED, GONE, QUARANTINED
 from pix2pix_batch.journal.shard import Shard, lock_of, shards_of
 from pix2pix_batch.reporting.statistics import OTHER, Group, Statistics
 from pix2pix_batch.storage import files
@@ -116,8 +113,8 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
     if not running and (is_locked(lock_of(out)) or is_locked(lock.lock_of(out))):
         running = ["all"]
     story = RunStatistics()
-    tally = Statistics(story.observe(read_events(out)))
-    pace, counts = tally.pace, story.counts()
+    tally = Statistics(story.observe(read_events(out)), only_present=True)
+    pace, counts = tally.pace, story.count_present(tally.counts)
     groups = {
         status: [
             _make_group(group)
@@ -127,20 +124,28 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
         for status in (FAILED, QUARANTINED)
     }
     begun, missing = _list_shards(out)
-    known = state.read(out) if tally.is_dataset else None
+    complete = state.read(out) if tally.is_dataset else None
+    known = sum(counts.values())
+    total = story.input_count.total
+    if missing:
+        total = None
+    elif tally.tars:  # a tar's images are counted as they are made
+        total = known if story.outcome == Ended.FINISHED else None
+    elif total is not None and total < known:  # counted before some of these were there
+        total = None
     return Status(
         job={key: value for key, value in tally.job.items() if key != "schema"},
         running=running,
         begun=story.begun,
         ended=story.ended,
         outcome=story.outcome,
-        total=known.images["wanted"] if known is not None else story.total(),
+        total=total if complete is None else complete.images["wanted"],
         done=counts[DONE],
         failed=counts[FAILED],
         quarantined=counts[QUARANTINED],
-        retriable=min(story.retriable(), counts[FAILED] + counts[QUARANTINED]),
-        unfinished=counts[""],
-        tars=story.tars,
+        retriable=min(tally.retriable, counts[FAILED] + counts[QUARANTINED]),
+        unfinished=tally.unfinished,
+        tars=tally.tars,
         rate=round(pace.images / pace.seconds, 3) if pace.seconds else 0.0,
         lately=round(story.recent_rate(time.time() if running else None), 3),
         seconds=round(pace.seconds, 1),
@@ -149,7 +154,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
         warned=tally.warned,
         shards=begun,
         missing=missing,
-        dataset=_describe_dataset(known) if tally.is_dataset else None,
+        dataset=_describe_dataset(complete) if tally.is_dataset else None,
     )
 
 
@@ -183,17 +188,15 @@ def _describe_dataset(found: Complete | None) -> dict[str, Any]:
 
 
 class RunStatistics:
-    """What a journal's lines say of its runs, and the last state of each input."""
+    """What the journals' lines say of the job's runs."""
 
     def __init__(self) -> None:
         self.begun: float | None = None
         self.ended: float | None = None
         self.outcome = ""
-        self._totals: dict[str, int] = {}
+        self.input_count = InputCount()
         self._gone: dict[str, int] = {}
-        self._index = Index()
         self._recent: deque[tuple[float, int]] = deque()
-        self._tars = Index()
         self._is_dataset = False
 
     def observe(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -203,86 +206,40 @@ class RunStatistics:
             if isinstance(event, Recorded):
                 if self._is_dataset and event.is_copy:
                     continue
-                if self._note_record(event):  # a tar, whose images have records of their own
-                    continue
-                fresh += event.status != GONE
-            elif isinstance(event, Claimed):
-                for name in event.names:
-                    if not (self._is_dataset and name.endswith(COPY)):
-                        self._index.claim(name)
+                if not event.is_tar:  # whose images have records of their own
+                    fresh += event.status != GONE
             elif isinstance(event, Returned):
                 self._count_returned(event.at, fresh)
                 fresh = 0
-            else:
+            elif isinstance(event, Header):
+                self._is_dataset |= event.is_dataset
+            elif isinstance(event, Begun | Counted | Ended):
                 self._note_run(event)
             yield event
-
-    def _note_record(self, event: Recorded) -> bool:
-        """Whether it is of a tar that was made."""
-        name, status, values = event.name, event.status, event.values
-        self._index.update(name, status, bool(values.get("stamp")))
-        is_tar = "members" in values
-        if is_tar or self._tars.get(name):
-            self._tars.update(name, status, 0)
-        return is_tar
 
     def _count_returned(self, at: float, count: int) -> None:
         self._recent.append((at, count))
         while self._recent[0][0] < at - LATELY:
             self._recent.popleft()
 
-    def _note_run(self, event: Header | Begun | Counted | Ended) -> None:
-        if isinstance(event, Header):
-            self._is_dataset |= event.is_dataset
-            return
+    def _note_run(self, event: Begun | Counted | Ended) -> None:
+        self.input_count.note(event)
         if isinstance(event, Begun):
             if event.at >= (self.begun or 0):
                 self.begun, self.ended, self.outcome = event.at, None, ""
-            return
-        if isinstance(event, Ended) and event.at >= (self.ended or self.begun or 0):
-            self.ended, self.outcome = event.at, event.outcome
-        if isinstance(event, Counted) and event.gone is not None:
-            gone = event.gone
-            self._gone = {key: int(gone[key]) for key in (DONE, FAILED, QUARANTINED) if key in gone}
-        if event.total is not None:
-            if not event.shard:
-                self._totals.clear()
-            self._totals[event.shard] = event.total
+        elif isinstance(event, Ended):
+            if event.at >= (self.ended or self.begun or 0):
+                self.ended, self.outcome = event.at, event.outcome
+        elif event.gone is not None:
+            self._gone = event.gone if isinstance(event.gone, dict) else {}
 
-    def counts(self) -> dict[str, int]:
-        """Inputs by their last status, without those that the last count did not find; with none,
-        those claimed and not finished."""
-        counts = self._index.count_statuses()
-        for status, count in self._gone.items():
-            counts[status] = max(0, counts[status] - count)
-        return {**counts, DONE: counts[DONE] - self.tars}
-
-    def retriable(self) -> int:
-        """The failures whose reason did not lie in the input."""
-        wrong = (CODES[FAILED], CODES[QUARANTINED])
-        return sum(
-            int(np.count_nonzero(np.isin(part & STATUS, wrong) & (part >> DETAIL == 0)))
-            for part in self._index.states()
-        )
-
-    @property
-    def tars(self) -> int:
-        return self._tars.count_statuses()[DONE]
-
-    def total(self) -> int | None:
-        """Inputs in all, where a run without shards has counted them, or all its shards.
-
-        A tar's images are counted as they are made: all are known once a run has finished.
-        """
-        if self.tars:
-            counts = self.counts()
-            return sum(counts.values()) - counts[""] if self.outcome == "finished" else None
-        shards = [Shard.parse(shard) for shard in self._totals if shard]
-        if "" in self._totals and not shards:
-            return self._totals[""]
-        if shards and len(shards) == shards[0].count:
-            return sum(number for shard, number in self._totals.items() if shard)
-        return self._totals.get("")
+    def count_present(self, recorded: Mapping[str, int]) -> dict[str, int]:
+        """Inputs by their last status, without those that a count of an earlier version did not
+        find, of which only the number is known."""
+        return {
+            status: max(0, recorded.get(status, 0) - int(self._gone.get(status, 0)))
+            for status in (DONE, FAILED, QUARANTINED)
+        }
 
     def recent_rate(self, now: float | None) -> float:
         """Images a second in the last minutes before ``now``, or before the last chunk."""

@@ -138,3 +138,17 @@ def test_shards_on_one_out_at_the_same_time(tmp_path: Path, tiny: Path) -> None:
     (whole / "late.png").write_bytes((out / "late.png").read_bytes())
     assert digests(out) == digests(whole)
     assert set(visible(out)) == {*(f"{number:03d}.png" for number in range(40)), "late.png"}
+
+    def count() -> list[int | None]:
+        figures = here("status", out, "--json").figures
+        return [figures[name] for name in ("total", "done", "failed")]
+
+    # runs with nothing to convert count what has gone and come back
+    (source / "late.png").rename(tmp_path / "late.png")
+    convert(source, out, tiny)
+    assert count() == [41, 40, 1]
+    (tmp_path / "late.png").rename(source / "late.png")
+    convert(source, out, tiny, "--shard", "1/2")
+    assert count()[0] is None
+    convert(source, out, tiny, "--shard", "2/2")
+    assert count() == [42, 41, 1]

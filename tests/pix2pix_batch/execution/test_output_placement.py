@@ -13,6 +13,7 @@ from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.record import Record
+from pix2pix_batch.journal.roll_call import Presence
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
@@ -83,7 +84,7 @@ def test_an_input_keeps_its_output_when_another_of_its_name_comes_and_goes() -> 
     Path("in/a.jpg").unlink()
     third = Run("in")
     assert (third.outputs, third.selector.summary.skipped) == ({}, 1)
-    assert third.selector.gone == {"done": 1, "failed": 0, "quarantined": 0}
+    assert third.selector.presence == Presence(gone=frozenset({"a.jpg"}))
 
 
 @pytest.mark.parametrize("first", ["in/*.jpg", "in/*.png"])

@@ -18,7 +18,13 @@ written = st.one_of(
     st.builds(events.Claimed, st.lists(st.text(), max_size=3)),
     st.builds(events.Returned, times, times, st.text()),
     st.builds(events.Begun, times, st.none() | st.integers(1), shards),
-    st.builds(events.Counted, st.none() | st.integers(0), st.none() | counts, shards),
+    st.builds(
+        events.Counted,
+        st.none() | st.integers(0),
+        st.none() | counts | st.lists(st.text(), max_size=3),
+        shards,
+        st.lists(st.text(), max_size=3),
+    ),
     st.builds(
         events.Ended, times, st.sampled_from(["finished", "interrupted", "stopped"]), counts, shards
     ),
@@ -30,7 +36,7 @@ json_values = st.recursive(
 )
 keys = st.sampled_from(
     ["name", "status", "claim", "schema", "at", "seconds", "worker", "begin", "workers", "end",
-     "outcome", "total", "gone", "shard", "members", "stamp"]
+     "outcome", "total", "gone", "back", "shard", "members", "stamp"]
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.events import Begun, Counted
+from pix2pix_batch.journal.events import Begun, Counted, Ended
 from pix2pix_batch.journal.record import Record, to_line
 from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.journal.writer import Journal
@@ -177,15 +177,60 @@ def test_a_journal_of_another_version(tmp_path: Path) -> None:
         status.read_status(tmp_path)
 
 
-def test_inputs_that_are_gone_do_not_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"done": 5, "failed": 1, "quarantined": 0},  # as earlier versions wrote it
+        [*"01234", "bad"],
+    ],
+)
+def test_inputs_that_are_gone_do_not_count(
+    tmp_path: Path, gone: list[str] | dict[str, int]
+) -> None:
     journal = Journal(tmp_path, {"input": "i"})
     journal.add([Record(f"{n}", "done", "1:1", f"{n}.png") for n in range(10)])
     journal.add([Record("bad", "failed", "1:1", reason="damaged")])
     journal.begin(workers=1)
-    gone = {"done": 5, "failed": 1, "quarantined": 0}
     journal.add_event(Counted(10, gone))
     journal.add([Record(f"new {n}", "done", "1:1", f"new {n}.png") for n in range(3)])
     journal.close()
     found = status.read_status(tmp_path)
     assert (found.done, found.failed, found.total, found.left) == (8, 0, 10, 2)
     assert not found.failures
+
+
+def made(tar: str, *members: Record) -> list[Record]:
+    """The records of a tar that was converted."""
+    failed = sum(one.status == "failed" for one in members) or None
+    tar_record = Record(tar, "done", "1:1", tar, hash="f00", members=len(members), failed=failed)
+    return [*members, tar_record]
+
+
+def test_of_a_tar_the_images_count_that_it_had_when_it_was_made_last(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, JOB)
+    bad = failed("s.tar/bad.png", "damaged")
+    odd = replace(done("s.tar/odd.png"), warning="is short")
+    journal.add_event(Begun(START, 1))
+    journal.add([*made("s.tar", done("s.tar/a.png"), odd, bad), *made("t.tar", done("t.tar/a"))])
+
+    def counts() -> tuple[int | None, int, int, int, int]:
+        found = status.read_status(tmp_path)
+        assert sum(group.count for group in found.failures) == found.failed
+        return found.total, found.done, found.failed, found.warned, found.tars
+
+    journal.add_event(Ended(START, Ended.FINISHED, {"total": 4}))
+    assert counts() == (4, 3, 1, 1, 2)
+    journal.add(made("s.tar", done("s.tar/a.png"), done("s.tar/b.png")))
+    assert counts() == (3, 3, 0, 0, 2)
+    journal.add([failed("s.tar", "its output was missing: no such file", "")])
+    assert counts() == (2, 1, 1, 0, 1)
+    journal.add(made("s.tar", done("s.tar/a.png"), done("s.tar/b.png"))[-1:])
+    assert counts() == (3, 3, 0, 0, 2), "as a check restores what it finds right again"
+    journal.add_event(Counted(1, ["s.tar"]))
+    assert counts() == (1, 1, 0, 0, 1)
+    journal.add([done("x.png")])
+    journal.add_event(Counted(1, ["t.tar"]))
+    assert counts() == (1, 1, 0, 0, 0)
+    journal.add_event(Counted(2, [], back=["s.tar"]))
+    assert counts() == (3, 3, 0, 0, 1)
+    journal.close()

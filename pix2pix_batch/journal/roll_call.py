@@ -1,0 +1,73 @@
+"""Which of the recorded inputs are there: compares what a run finds with what the journals know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.index import STATUS
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What has changed since the counts of earlier runs: the names of recorded inputs that are
+    ``gone``, and of those that were gone and are ``back``."""
+
+    gone: frozenset[str] = frozenset()
+    back: frozenset[str] = frozenset()
+
+
+class RollCall:
+    """Told of each input that a run finds (:meth:`add`), it knows which are missing.
+
+    Takes a byte for each name that ``history`` knows, and besides the names that it gives.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._found = [bytearray(len(part)) for part in history.index.states()]
+        self._back: set[str] = set()
+        self._tars = set(history.tars)
+
+    def add(self, name: str, *, is_tar: bool = False) -> None:
+        """The input ``name`` is there."""
+        bucket, place = self._history.index.find(name)
+        if place is not None:
+            self._found[bucket][place] = True
+        if self._history.is_gone(name):
+            self._back.add(name)
+        if is_tar:
+            self._tars.add(name)
+
+    def end(self) -> Presence:
+        """After all have been told. Reads the journals once more if any may have gone, since the
+        index does not hold names. Raises :class:`OutputError`."""
+        history, back = self._history, frozenset(self._back)
+        if self._count_missing() <= history.count_gone() - len(back):
+            return Presence(frozenset(), back)
+        gone = {name for name in history.recorded_names() if self._is_missing(name)}
+        return Presence(frozenset(gone), back)
+
+    def _count_missing(self) -> int:
+        """Of all that the index has a status of, members of tars among them."""
+        pairs = zip(self._history.index.states(), self._found, strict=True)
+        return sum(
+            int(np.count_nonzero((states & STATUS != 0) & (np.frombuffer(found, np.uint8) == 0)))
+            for states, found in pairs
+        )
+
+    def _is_missing(self, name: str) -> bool:
+        """Whether it is an input that was known, was not gone, and has not been found."""
+        bucket, place = self._history.index.find(name)
+        if place is None or self._found[bucket][place] or self._history.is_gone(name):
+            return False
+        shard = self._history.shard
+        return (shard is None or shard.holds(name)) and not self._is_member(name)
+
+    def _is_member(self, name: str) -> bool:
+        """Whether it is of a tar, with which it comes and goes."""
+        directories = accumulate(name.split("/")[:-1], "{}/{}".format)
+        return bool(self._tars) and any(path in self._tars for path in directories)
