@@ -71,7 +71,7 @@ def absolute_loss(
         target: Real images of the same shape.
         valid: ``bool (N, 1, H, W)``, where there is something to learn; ``None`` for everywhere.
         pixels: Side of the squares whose averages are compared; 1 for each pixel. What does not
-            fill a square at the right and at the bottom is left out.
+            fill a square at the right and at the bottom is left out; recipes leave nothing.
     """
     difference = fake - target
     if valid is None:

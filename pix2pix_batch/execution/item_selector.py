@@ -260,7 +260,14 @@ class ItemSelector:
             self.outdated[item.name] = outdated
         directory, image = os.path.split(item.output)
         names = [os.path.join(directory, name) for name in sidecars.names(image)]
-        if found := [name for name in names if history.owns(item.name, name)]:
+        # With another suffix, such as .prj, it may go with another input's output.
+        found = [
+            name
+            for name in names
+            if history.owns(item.name, name)
+            or (history.knows(name) and not name.lower().endswith(sidecars.PLAIN))
+        ]
+        if found:
             self.beside[item.name] = found
 
     def remove_leftovers(self, record: Record) -> None:
