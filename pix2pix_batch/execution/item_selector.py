@@ -311,6 +311,11 @@ class ItemSelector:
         # OUT may be IN, perhaps by another name or through a link; then --overwrite must not help.
         if {*map(os.path.realpath, theirs)} & {*map(os.path.realpath, sources)}:
             return "its output would replace it; choose another OUT"
+        if os.path.isdir(theirs[0]) and not item.tar:
+            return (
+                "in OUT, a directory has the name of its output; remove what is there, or choose "
+                "another OUT"
+            )
         if history.overwrites:
             return ""
         what = "" if theirs[0].endswith(item.output) else f" ({os.path.basename(theirs[0])})"
