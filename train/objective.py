@@ -16,6 +16,8 @@ PENALTY = 10.0  # Gulrajani et al. 2017, section 4: lambda = 10
 OCTAVES = 3
 """Of :func:`texture_loss`: details of about 2, 4 and 8 pixels, which is what the U-Net's three
 outermost blocks draw."""
+LEAST_CONTRAST = 1 / 255
+"""Added, as a square: half a level of 8 bits, which are 2 / 255 apart in [-1, 1]."""
 WINDOW = 32
 """Side, in pixels, of the places whose contrasts :func:`texture_loss` compares: enough for a mean
 of the largest details, and less than most fields, coasts and ranges of hills."""
@@ -71,7 +73,7 @@ def absolute_loss(
         target: Real images of the same shape.
         valid: ``bool (N, 1, H, W)``, where there is something to learn; ``None`` for everywhere.
         pixels: Side of the squares whose averages are compared; 1 for each pixel. What does not
-            fill a square at the right and at the bottom is left out.
+            fill a square at the right and at the bottom is left out; recipes leave nothing.
     """
     difference = fake - target
     if valid is None:
@@ -93,10 +95,11 @@ def texture_loss(fake: Tensor, target: Tensor) -> Tensor:
     """How much the local contrast of generated images differs from the real ones', whatever their
     details are and wherever they lie.
 
-    The mean absolute value of each octave of a Laplacian pyramid (Burt and Adelson 1983; two
+    The root mean square of each octave of a Laplacian pyramid (Burt and Adelson 1983; two
     averages of 3x3 pixels stand for its Gaussian) over windows of :data:`WINDOW` pixels that
     overlap by half, channel by channel; the mean difference of these, added up over
-    :data:`OCTAVES`. An octave of less than 2 pixels is left out.
+    :data:`OCTAVES`. An octave of less than 2 pixels is left out. Squares, since means of absolute
+    values would take many dim lights for a few bright ones.
 
     Args:
         fake: Generated images ``(N, C, H, W)`` in [-1, 1].
@@ -111,7 +114,8 @@ def texture_loss(fake: Tensor, target: Tensor) -> Tensor:
         low, wanted_low = _blur(fake), _blur(target)
         side = min(window, least)
         made, wanted = (
-            F.avg_pool2d(detail.abs(), side, max(1, side // 2))
+            # never the root of 0, which has no slope
+            (F.avg_pool2d(detail.square(), side, max(1, side // 2)) + LEAST_CONTRAST**2).sqrt()
             for detail in (fake - low, target - wanted_low)
         )
         loss = loss + (made - wanted).abs().mean()

@@ -161,6 +161,10 @@ OPEN_FILES, FEWEST_OPEN_FILES = 64, 32
 how many they cannot do without, be there one worker: of 20 none starts, of 40 one does."""
 
 
+_started_in: set[int] = set()
+"""The process that has started workers; in one that was forked from it afterwards, another."""
+
+
 def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
     """Worker processes of one thread, each with its environment.
 
@@ -171,6 +175,13 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
             "workers are processes, which a daemonic process cannot start, as those of Dask's and "
             "multiprocessing's pools are; call it in a process of its own, or with scheduler="
         )
+    if _started_in.difference({os.getpid()}):
+        raise InputError(
+            "this process was forked from one that had started workers, whose threads it lacks, "
+            "so that it would wait for ever; start it by 'spawn' (multiprocessing.get_context), "
+            "or before the first conversion"
+        )
+    _started_in.add(os.getpid())
     _require_open_files(len(environments))
     here = {"host": "127.0.0.1", "protocol": "tcp://"}
     options = {

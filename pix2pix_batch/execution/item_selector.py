@@ -261,7 +261,14 @@ class ItemSelector:
             self.outdated[item.name] = outdated
         directory, image = os.path.split(item.output)
         names = [os.path.join(directory, name) for name in sidecars.names(image)]
-        if found := [name for name in names if history.owns(item.name, name)]:
+        # With another suffix, such as .prj, it may go with another input's output.
+        found = [
+            name
+            for name in names
+            if history.owns(item.name, name)
+            or (history.knows(name) and not name.lower().endswith(sidecars.PLAIN))
+        ]
+        if found:
             self.beside[item.name] = found
 
     def remove_leftovers(self, record: Record) -> None:
@@ -305,6 +312,11 @@ class ItemSelector:
         # OUT may be IN, perhaps by another name or through a link; then --overwrite must not help.
         if {*map(os.path.realpath, theirs)} & {*map(os.path.realpath, sources)}:
             return "its output would replace it; choose another OUT"
+        if os.path.isdir(theirs[0]) and not item.tar:
+            return (
+                "in OUT, a directory has the name of its output; remove what is there, or choose "
+                "another OUT"
+            )
         if history.overwrites:
             return ""
         what = "" if theirs[0].endswith(item.output) else f" ({os.path.basename(theirs[0])})"

@@ -254,7 +254,8 @@ def _name_page(name: str, page: int, *, at_end: bool = False) -> str:
 def _outputs(group: list[Member], form: str) -> dict[str, str]:
     """The members' names in the output; where two images would meet, both keep the whole name."""
     names, whole = {}, {}
-    for member in group:
+    # The first of those with one path has its own name; a later one is refused.
+    for member in {one.path: one for one in reversed(group)}.values():
         names[member.path] = member.name
         if member.is_image:
             stem, own = os.path.splitext(member.name)

@@ -45,6 +45,13 @@ def stamp(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}"
 
 
+IN_THE_WAY = {
+    errno.ENOTDIR: "in OUT, a file has the name of a directory of its output",
+    errno.EISDIR: "in OUT, a directory has the name of its output",
+}
+"""Why an output cannot be written where an input has become a directory, or the other way round."""
+
+
 def explain(error: Exception) -> str:
     """What the system says was wrong."""
     return getattr(error, "strerror", None) or str(error)
@@ -73,6 +80,8 @@ def explain_output_error(out: str, error: OSError) -> ImageError | OutputError:
             f"{escape(remote.redact(out))}: {error.strerror}; make room there, then run the same "
             "command again: it goes on where this run stopped"
         )
+    if error.errno in IN_THE_WAY:
+        return ImageError(f"{IN_THE_WAY[error.errno]}; remove what is there, then run again")
     return ImageError(f"its output cannot be written ({explain(error)})")
 
 

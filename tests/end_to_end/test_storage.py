@@ -437,6 +437,31 @@ def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:
     assert summary.unread_kinds == ["in tars: 1, which go along as they are"]
 
 
+def test_a_file_that_became_a_directory_and_back(
+    tmp_path: Path, tiny: Path, in_process: str
+) -> None:
+    """What is in the way in OUT is told, and nothing of it is replaced, not even on request."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    assert counts(converted(source, out, tiny, in_process)) == (1, 0, 0)
+    (source / "a.png").unlink()
+    put(source / "a.png" / "x.png")
+    summary = converted(source, out, tiny, in_process)
+    assert "in OUT, a file has the name of a directory of its output" in summary.failures[0].reason
+    (out / "a.png").unlink()
+    assert counts(converted(source, out, tiny, in_process)) == (1, 0, 0)
+    put(source / "b.png" / "x.png")
+    assert counts(converted(source, out, tiny, in_process)) == (1, 1, 0)
+    (source / "b.png" / "x.png").unlink()
+    (source / "b.png").rmdir()
+    put(source / "b.png")
+    for overwrite in (False, True):
+        summary = converted(source, out, tiny, in_process, overwrite=overwrite)
+        told = "in OUT, a directory has the name of its output; remove what is there"
+        assert told in summary.failures[0].reason
+        assert (out / "b.png" / "x.png").exists()
+
+
 def test_what_is_lost_of_an_unpacked_tar_is_made_again(
     tmp_path: Path, tiny: Path, in_process: str
 ) -> None:

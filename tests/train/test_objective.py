@@ -136,15 +136,15 @@ def test_l1_of_squares_is_that_of_their_averages(
 
 
 def contrasts(image: np.ndarray) -> list[np.ndarray]:
-    """The mean absolute values of each octave of a Laplacian pyramid, by scipy, ``(H, W)``."""
+    """The root mean squares of each octave of a Laplacian pyramid, by scipy, ``(H, W)``."""
     found, window = [], WINDOW
     for _ in range(OCTAVES):
         low = uniform_filter(uniform_filter(image, 3, mode="nearest"), 3, mode="nearest")
-        detail, step = np.abs(image - low), window // 2
+        detail, step = np.square(image - low), window // 2
         found.append(
             np.array(
                 [
-                    [detail[i : i + window, j : j + window].mean()
+                    [math.sqrt(detail[i : i + window, j : j + window].mean() + 1 / 255**2)
                      for j in range(0, detail.shape[1] - window + 1, step)]
                     for i in range(0, detail.shape[0] - window + 1, step)
                 ]

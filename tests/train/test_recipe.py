@@ -233,7 +233,7 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
             {"freeze_blocks": 5, "downs": 5, "init": "x"},
             "freeze_blocks: of 5 blocks 4 can stay, not 5",
         ),
-        ({"l1_pixels": 300}, "l1_pixels: 300 is above size, 256"),
+        ({"l1_pixels": 48}, "l1_pixels: 48 does not divide size, 256"),
         ({"patch": 286, "size": 64}, "patch: a patch of 286 needs images of 96 pixels"),
         (
             {"input_range": {"type": "uint16"}},

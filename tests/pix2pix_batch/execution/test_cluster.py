@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,23 @@ def test_each_worker_process_has_its_own_environment() -> None:
         assert sorted(client.run(os.getenv, GPU).values()) == ["7", "8"]
         assert set(client.nthreads().values()) == {1}
         assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
+
+
+def refusal_of_workers() -> str:
+    try:
+        local_cluster([{}]).close()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks where there are threads
+def test_a_process_forked_afterwards_starts_no_workers() -> None:
+    """It would wait for ever, on threads that only the other process has."""
+    with local_cluster([{}]):
+        pass
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert "start it by 'spawn'" in pool.submit(refusal_of_workers).result(PATIENCE)
 
 
 def test_what_is_asked_of_a_cluster_that_is_gone_is_no_bug(tmp_path: Path) -> None:
