@@ -289,7 +289,7 @@ class Statistics:
         )
         codes[np.isin(final, self._find_void())] = NO_IMAGE
         claimed = [hash_name(name) for name in self._claimed if not self._is_copy(name)]
-        self.unfinished = len(claimed) - int(np.isin(np.array(claimed, np.uint64), final).sum())
+        self.unfinished = len(claimed) - int(np.isin(final, np.array(claimed, np.uint64)).sum())
         self.retriable = int((codes & RETRIED != 0).sum())
         odd, warned = codes & FLAGGED != 0, codes & WARNED != 0
         self.unmeasured = int((codes & UNMEASURED != 0).sum())
