@@ -155,10 +155,30 @@ def test_an_out_that_has_gone_is_not_made_again(tmp_path: Path) -> None:
 def test_what_stands_in_the_way(out: Path) -> None:
     destination.place(out, "a", b"1")
     (out / "d").mkdir()
-    for output in ("a/b.png", "d"):
-        with pytest.raises(ImageError, match="cannot be written"):
+    for output, told in (
+        ("a/b.png", "a file has the name of a directory of its output; remove what is there"),
+        ("d", "a directory has the name of its output; remove what is there"),
+    ):
+        with pytest.raises(ImageError, match=told):
             destination.place(out, output, b"x")
     assert left(out) == ["a"]
+
+
+def test_what_is_removed_is_an_output(out: Path, tmp_path: Path) -> None:
+    """What is not there is no error; nothing outside OUT can be named, nor reached by a link."""
+    for name in ("a.png", "deep/b.pgw"):
+        destination.place(out, name, b"1")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "c.pgw").write_bytes(b"1")
+    (out / "link").symlink_to(tmp_path / "outside")
+    with destination.open_destination(out) as opened:
+        opened.remove("deep/b.pgw")
+        opened.remove("deep/b.pgw")
+        for output in ("../outside/c.pgw", "link/c.pgw"):
+            with pytest.raises(ImageError, match="outside OUT"):
+                opened.remove(output)
+    assert left(out) == ["a.png"]
+    assert (tmp_path / "outside" / "c.pgw").exists()
 
 
 def test_a_full_disk_ends_the_job(out: Path) -> None:
