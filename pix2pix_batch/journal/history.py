@@ -83,9 +83,8 @@ class History:
         self.input_count = InputCount()
         self.tars: set[str] = set()
         self._gone = Index()  # inputs that a count did not find, and those that were back since
-        self._owners = (
-            Index()
-        )  # of outputs and what lies beside them: a hash of the input that each is made of
+        # of outputs and what lies beside them: a hash of the input that each is made of
+        self._owners = Index()
         self._failed_members: dict[str, int] = {}
         self._unpacked: dict[str, float] = {}  # how many outputs each tar has in its directory
         self._warned: set[int] = set()
