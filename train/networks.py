@@ -107,7 +107,9 @@ def initial_state(recipe: Recipe) -> dict[str, Tensor]:
             for key, value in theirs.items()
             if key in mine and value != mine[key]
         ]
-        raise InputError(f"init: {path} is another network: {'; '.join(differing)}")
+        own = path.parent / "recipe.yaml"
+        hint = f"; its own is {own}, for --recipe" if own.is_file() else ""
+        raise InputError(f"init: {path} is another network: {'; '.join(differing)}{hint}")
     return generator.state_dict()
 
 

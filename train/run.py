@@ -104,7 +104,7 @@ def _prepare(
                 print_message(f"{name}: {described}")
         for note in opened.notes:
             print_message(f"note: {note}")
-        if recipe.init:
+        if recipe.init and not rundir.RunDirectory(run).has_begun():
             print_message(
                 f"note: the generator starts from {recipe.init}; the discriminator and the "
                 "optimisers begin anew"

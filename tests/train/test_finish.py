@@ -241,7 +241,10 @@ def test_outer_blocks_can_stay(pairs: Path, tmp_path: Path) -> None:
 
 def test_another_network_cannot_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     _, (path, *_) = finished(pairs, tmp_path / "first")
-    message = f"init: {path} is another network: ngf is 2 there and 4 in the recipe"
+    message = (
+        f"init: {path} is another network: ngf is 2 there and 4 in the recipe; its own is "
+        f"{path.parent / 'recipe.yaml'}, for --recipe"
+    )
     with pytest.raises(InputError) as caught:
         trainer(pairs, tmp_path / "x", init=str(path), ngf=4)
     assert str(caught.value) == message
