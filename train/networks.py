@@ -15,6 +15,7 @@ from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.rundir import RECIPE
 from pix2pix_batch.train.step import Networks
 from pix2pix_batch.train.upsample import keep_form
 
@@ -107,7 +108,7 @@ def initial_state(recipe: Recipe) -> dict[str, Tensor]:
             for key, value in theirs.items()
             if key in mine and value != mine[key]
         ]
-        own = path.parent / "recipe.yaml"
+        own = path.parent / RECIPE
         hint = f"; its own is {own}, for --recipe" if own.is_file() else ""
         raise InputError(f"init: {path} is another network: {'; '.join(differing)}{hint}")
     return generator.state_dict()

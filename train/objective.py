@@ -139,11 +139,11 @@ def grid_loss(fake: Tensor, target: Tensor) -> Tensor:
     side = min(GRID_WINDOW, *(n // PERIOD * PERIOD for n in fake.shape[-2:]))
     if not side:
         return fake.new_zeros(())
-    made, wanted = (_repeated(images, side) for images in (fake, target))
+    made, wanted = (_measure_repetition(images, side) for images in (fake, target))
     return F.relu(made - wanted).mean()
 
 
-def _repeated(images: Tensor, side: int) -> Tensor:
+def _measure_repetition(images: Tensor, side: int) -> Tensor:
     """The amplitudes of what repeats itself, ``(N, rows, columns, PERIOD, PERIOD // 2 + 1)``."""
     grey = images.float().mean(dim=1)  # there is no Fourier transform of bfloat16
     step = max(PERIOD, side // 2)

@@ -136,6 +136,8 @@ class Recipe(Model):
                 "mixes; set disc_norm to instance or none"
             )
         self._require_blocks()
+        if self.size % self.l1_pixels:  # what fills no square would not be learnt
+            raise ValueError(f"l1_pixels: {self.l1_pixels} does not divide size, {self.size}")
         if self.load_size is not None and self.load_size < self.size:
             raise ValueError(f"load_size: {self.load_size} is below size, {self.size}")
         if self.decay_epochs is not None and self.decay_epochs > self.epochs:
@@ -220,8 +222,6 @@ class Recipe(Model):
                 raise ValueError(f"{key}: needs init, the model whose other blocks stay")
         if self.train_blocks is not None and self.freeze_blocks is not None:
             raise ValueError("freeze_blocks: is the opposite of train_blocks; leave one out")
-        if self.size % self.l1_pixels:  # what fills no square would not be learnt
-            raise ValueError(f"l1_pixels: {self.l1_pixels} does not divide size, {self.size}")
 
     def _require_residual(self) -> None:
         """Raises ``ValueError`` for what a generator with residual blocks does not have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -21,7 +22,7 @@ from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
 from pix2pix_batch.storage import destination, files, local
-from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage.common import DIRECTORY, IN_THE_WAY
 from pix2pix_batch.storage.store import Outputs, store_of
 from pix2pix_batch.text import escape
 
@@ -259,6 +260,8 @@ class ItemSelector:
     def _note_outdated(self, history: History, item: Item) -> None:
         if outdated := self._outdated_output(history, item):
             self.outdated[item.name] = outdated
+        if not (history.is_ours(item.name) or history.starts_over):
+            return  # as for most of a first run, where looking for each name would cost the scan
         directory, image = os.path.split(item.output)
         names = [os.path.join(directory, name) for name in sidecars.names(image)]
         # With another suffix, such as .prj, it may go with another input's output.
@@ -313,10 +316,7 @@ class ItemSelector:
         if {*map(os.path.realpath, theirs)} & {*map(os.path.realpath, sources)}:
             return "its output would replace it; choose another OUT"
         if os.path.isdir(theirs[0]) and not item.tar:
-            return (
-                "in OUT, a directory has the name of its output; remove what is there, or choose "
-                "another OUT"
-            )
+            return f"{IN_THE_WAY[errno.EISDIR]}; remove what is there, or choose another OUT"
         if history.overwrites:
             return ""
         what = "" if theirs[0].endswith(item.output) else f" ({os.path.basename(theirs[0])})"

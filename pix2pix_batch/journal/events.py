@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias, TypeGuard
 
-from pix2pix_batch.journal.record import COPY, Record, parse_line, to_line
+from pix2pix_batch.journal.record import (
+    COPY,
+    FAILED,
+    FOUND_WRONG,
+    Record,
+    parse_line,
+    to_line,
+)
 
 SYNTHESIZE = "synthesize"
 """The ``kind`` of a job that makes a dataset; one of ``convert`` has none."""
@@ -63,6 +70,11 @@ class Recorded:
     name: str
     status: str
     values: dict[str, Any]
+
+    @property
+    def is_found_wrong(self) -> bool:
+        """Whether a check has journaled it, and no run."""
+        return self.status == FAILED and self.get("reason").startswith(FOUND_WRONG)
 
     @property
     def is_copy(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, combinations
+from itertools import accumulate, chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pix2pix_batch.journal.reader import (
     select_valid,
     unreadable_error,
 )
-from pix2pix_batch.journal.record import DONE, FAILED, FOUND_WRONG, GONE, SCHEMA, UNDER
+from pix2pix_batch.journal.record import DONE, GONE, SCHEMA, UNDER
 from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
@@ -184,8 +184,9 @@ class History:
                 self._unpacked.pop(name, None)
                 if not values.get("hash"):
                     self._unpacked[name] = values["members"] - (lacking or 0)
-            if self._unpacked and event.status == FAILED:
-                self._note_wrong_member(name, values.get("reason", ""))
+            if self._unpacked and event.is_found_wrong:  # the tar is to be made again
+                wrong = (tar for tar in directories_of(name) if tar in self._unpacked)
+                self._unpacked.update(dict.fromkeys(wrong, math.inf))
         elif isinstance(event, Claimed):
             for name in event.names:
                 self.index.claim(name)
@@ -195,14 +196,6 @@ class History:
                 for status, names in ((GONE, event.gone), (DONE, event.back)):
                     for name in names:
                         self._gone.update(name, status, 0)
-
-    def _note_wrong_member(self, name: str, reason: str) -> None:
-        """Have the tar made again whose unpacked output was found to be wrong by a check."""
-        if reason.startswith(FOUND_WRONG):
-            ends = (at for at, letter in enumerate(name) if letter == "/")
-            self._unpacked.update(
-                {name[:at]: math.inf for at in ends if name[:at] in self._unpacked}
-            )
 
     def status_of(self, name: str, stamp_now: str, under: Sequence[str] = ()) -> str:
         """The status of the input ``name`` if its file still has this stamp: ``done``, ``failed``,
@@ -274,6 +267,11 @@ class History:
     def is_ours(self, name: str) -> bool:
         """Whether this job may have written the output of ``name`` in an earlier run."""
         return bool(self.index.get(name) & OURS)
+
+
+def directories_of(name: str) -> Iterator[str]:
+    """The paths that ``name`` lies in, one of which may be a tar."""
+    return accumulate(name.split("/")[:-1], "{}/{}".format)
 
 
 def _detail(stamp: str, under: str = "") -> int:

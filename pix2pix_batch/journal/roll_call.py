@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 
-from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.history import History, directories_of
 from pix2pix_batch.journal.index import STATUS
 
 
@@ -69,5 +68,4 @@ class RollCall:
 
     def _is_member(self, name: str) -> bool:
         """Whether it is of a tar, with which it comes and goes."""
-        directories = accumulate(name.split("/")[:-1], "{}/{}".format)
-        return bool(self._tars) and any(path in self._tars for path in directories)
+        return bool(self._tars) and any(path in self._tars for path in directories_of(name))

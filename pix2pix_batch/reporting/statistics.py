@@ -192,9 +192,7 @@ class Statistics:
         if event.status == GONE:
             self._codes.append(NO_IMAGE)
         elif event.status == DONE:
-            self._codes.append(
-                NO_IMAGE if "members" in event.values else self._image(event.values, name)
-            )
+            self._codes.append(NO_IMAGE if event.is_tar else self._image(event.values, name))
         else:
             retried = 0 if event.values.get("stamp") else RETRIED
             self._codes.append(self._failure(event, name) | retried)

@@ -191,17 +191,12 @@ def _tell_next_run(kept: Path, known: Complete) -> None:
         raise state.unwritable(kept, error) from error
 
 
-def _is_found_wrong(event: Recorded) -> bool:
-    """Whether a check has journaled it, and no run."""
-    return event.status == FAILED and event.get("reason").startswith(FOUND_WRONG)
-
-
 def _doubtful_records(kept: Path) -> dict[str, Record]:
     """What an earlier check has journaled as failed and no run has tried since: its record from
     before that, by its name."""
     names: set[str] = set()
     for event in _read_records(kept):
-        if _is_found_wrong(event):
+        if event.is_found_wrong:
             names.add(event.name)
         else:
             names.discard(event.name)
@@ -279,7 +274,7 @@ def _list_outdated(kept: Path) -> list[str]:
             continue
         if output := event.get("outdated") or event.get("output"):
             outputs[event.name] = output
-        if state >> DETAIL == number and _is_found_wrong(event):
+        if state >> DETAIL == number and event.is_found_wrong:
             outputs.pop(event.name, None)  # by an earlier check: it is made again
     return list(outputs.values())
 
