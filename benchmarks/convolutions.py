@@ -5,10 +5,10 @@
                                       [--out report.md]
 
 One table for each instruction set, in a process of its own that is told to use no more than it:
-milliseconds an image of every layer, one thread, float32. ``Winograd`` is split into the transform
-of the input, the matrix products (with their GFLOP/s) and the transform of the output; ``patches``
-is a product with patches, or a thin convolution. Each is measured also where the rule does not take
-it. The rule is
+milliseconds an image of every layer, one thread, float32. ``3x3`` and ``2x2`` are Winograd's ways,
+by the outputs of a tile; the faster is split into the transform of the input, the matrix products
+(with their GFLOP/s) and the transform of the output; ``patches`` is a product with patches, or a
+thin convolution. Each is measured also where the rule does not take it. The rule is
 ``pix2pix_batch.inference.convolution_rule``. Ratios are only good within one run. Needs a quiet
 machine.
 """
@@ -31,8 +31,10 @@ from torch import Tensor
 from pix2pix_batch.generators.unet_network import Block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.convolution_rule import FEW_CHANNELS, Way
+from pix2pix_batch.inference.few_pixel_winograd import FewPixelWinograd
 from pix2pix_batch.inference.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
+from pix2pix_batch.inference.winograd_tiling import FEW_OUTPUTS
 from pix2pix_batch.inference.workspace import Workspace
 
 INSTRUCTION_SETS = {
@@ -43,11 +45,12 @@ INSTRUCTION_SETS = {
 }
 """Of each: what oneDNN, PyTorch's own kernels and MKL are told to stay within."""
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
-STAGES = ("transform_input", "multiply", "transform_width", "transform_height")
+STAGES = ("pad", "transform_input", "multiply", "transform_width", "transform_height")
 COLUMNS = (
-    "layer", "channels", "input", "direct ms", "Winograd ms", "in", "products", "out", "GFLOP/s",
-    "patches ms", "rule takes", "gain",
+    "layer", "channels", "input", "direct ms", "3x3 ms", "2x2 ms", "in", "products", "out",
+    "GFLOP/s", "patches ms", "rule takes", "gain",
 )  # fmt: skip
+Winograd = WinogradConvolution | FewPixelWinograd
 SECONDS = 1.0
 
 
@@ -62,9 +65,11 @@ def layers(ngf: int, size: int) -> list[tuple[str, Block, int]]:
 class Stages:
     """Seconds that a Winograd convolution's stages take."""
 
-    def __init__(self, convolution: WinogradConvolution) -> None:
+    def __init__(self, convolution: Winograd) -> None:
         self.seconds: Counter[str] = Counter()
         for name in STAGES:
+            if not hasattr(convolution, name):  # only one of the two pads
+                continue
             setattr(convolution, name, self._timed(name, getattr(convolution, name)))
 
     def _timed(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
@@ -76,7 +81,7 @@ class Stages:
         return call
 
 
-def split(convolution: WinogradConvolution, call: Callable[[], object], batch: int) -> list[str]:
+def split(convolution: Winograd, call: Callable[[], object], batch: int) -> list[str]:
     """Milliseconds an image of each stage, and the products' GFLOP/s."""
     stages, calls = Stages(convolution), 5
     for _ in range(calls):
@@ -85,8 +90,8 @@ def split(convolution: WinogradConvolution, call: Callable[[], object], batch: i
     products = -(-batch // convolution.images)  # the last has empty rows, if it has fewer images
     tiles = products * convolution.images * convolution.rows * convolution.columns
     work = 2 * convolution.kernel.numel() * tiles / batch / 1e6
-    into, multiply, *out = (stages.seconds[name] * scale for name in STAGES)
-    return [f"{into:.2f}", f"{multiply:.2f}", f"{sum(out):.2f}", f"{work / multiply:.0f}"]
+    pad, into, multiply, *out = (stages.seconds[name] * scale for name in STAGES)
+    return [f"{pad + into:.2f}", f"{multiply:.2f}", f"{sum(out):.2f}", f"{work / multiply:.0f}"]
 
 
 @torch.inference_mode()
@@ -101,24 +106,30 @@ def rows(batch: int, ngf: int, size: int) -> list[list[str]]:
         del chosen
         ms = {"direct": milliseconds(Convolution(block, shape, torch.float32, RELU), x)}
         parts = [""] * 4
-        for way in list_products(name, channels):
+        for way in list_products(name, channels, side):
             product = ProductConvolution(block, shape, RELU, Workspace(), way)
             ms[way] = milliseconds(product, x)
-            if isinstance(product.run, WinogradConvolution):
+            fastest = ms[way] <= ms.get("winograd", ms[way])
+            if isinstance(product.run, Winograd) and fastest:
                 parts = split(product.run, lambda product=product, x=x: product(x), batch)
         cell = {way: f"{figure:.2f}" for way, figure in ms.items()}
         row = [name, f"{channels[0]} to {channels[1]}", f"{side}²", cell["direct"]]
-        row += [cell.get("winograd", ""), *parts, cell.get("patches", cell.get("thin", ""))]
+        row += [cell.get("winograd", ""), cell.get("few-pixel winograd", ""), *parts]
+        row.append(cell.get("patches", cell.get("thin", "")))
         gain = "" if taken == "direct" else f"{ms['direct'] / ms[taken]:.2f}"
         found.append([*row, taken, gain])
     return found
 
 
-def list_products(name: str, channels: tuple[int, int]) -> list[Way]:
-    """The ways, beside the direct one, that are worth a look."""
-    if name.startswith("up") and channels[1] < FEW_CHANNELS:
+def list_products(name: str, channels: tuple[int, int], side: int) -> list[Way]:
+    """The ways, beside the direct one, that are worth a look. ``side``: of the layer's input."""
+    transposed = name.startswith("up")
+    if transposed and channels[1] < FEW_CHANNELS:
         return ["thin"]
-    return [] if min(channels) < FEW_CHANNELS else ["winograd", "patches"]
+    if min(channels) < FEW_CHANNELS:
+        return []
+    is_even = (side if transposed else side // 2) % FEW_OUTPUTS == 0
+    return ["winograd", *(["few-pixel winograd"] if is_even else []), "patches"]
 
 
 def milliseconds(convolution: Convolution, x: Tensor) -> float:

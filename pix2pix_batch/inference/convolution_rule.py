@@ -2,18 +2,19 @@
 
 Needs no torch: how many workers fit is reckoned before it is imported
 (:mod:`pix2pix_batch.execution.capacity`). The products are in
-:mod:`pix2pix_batch.inference.winograd` and :mod:`pix2pix_batch.inference.thin_convolution`.
+:mod:`pix2pix_batch.inference.winograd`, :mod:`pix2pix_batch.inference.few_pixel_winograd`,
+:mod:`pix2pix_batch.inference.thin_convolution` and
+:mod:`pix2pix_batch.inference.patch_convolution`.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-from typing import Literal, NamedTuple
+from typing import Literal
 
-OUTPUTS = 3
-"""Outputs of a Winograd convolution's tile along each axis."""
-POINTS = OUTPUTS + 1
+from pix2pix_batch.inference.winograd_tiling import FEW_OUTPUTS, OUTPUTS
+
 ENOUGH_CHANNELS = {"AVX2": 40, "AVX512": 50}
 """Inputs times outputs over their sum, the products' work over the transforms', from which on
 Winograd's way was measured ahead (``benchmarks/convolutions.py``), on a busy machine and near the
@@ -21,26 +22,20 @@ lower bound not in every run; by what PyTorch calls the instruction set. Wider r
 products more than the transforms."""
 ENOUGH_OUTPUTS = 16
 """Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
-LARGEST_KERNEL = 2**26
+FEW_ENOUGH_CHANNELS = {"AVX2": 50, "AVX512": 75}
+"""As :data:`ENOUGH_CHANNELS`, of tiles of 2x2 outputs, which take more transforms: each phase of a
+transposed convolution's output has its own."""
+FEW_ENOUGH_OUTPUTS = 8
+"""As :data:`ENOUGH_OUTPUTS`, of those. Of 4x4, four images are 16 tiles: the products took no less
+time than direct ones with AVX2, and their kernels more than twice the memory."""
+LARGEST_KERNEL = 1 << 26
 """Bytes. The innermost layers' would be larger, and gain the least."""
-
-
-class Blocks(NamedTuple):
-    """How a Winograd convolution's matrix products are laid out (``benchmarks/convolutions.py``).
-
-    ``tiles``: of a block, at least, if an image has so many: enough for a matrix product of full
-    speed, and few enough for the cache; ``group``: tiles of a block of several small images, at
-    most; ``outputs_first``: whether the kernel's inputs lie side by side in memory, not its
-    outputs.
-    """
-
-    tiles: int
-    group: int
-    outputs_first: bool
-
-
-BLOCKS = {"AVX2": Blocks(176, 484, True), "AVX512": Blocks(88, 144, False)}
-"""By what PyTorch calls the instruction set."""
+LARGEST_OF_SIXTEEN = 1 << 24
+"""Bytes, where there are 16 outputs along an axis, which take as many products in tiles of 3x3 as
+of 2x2, whose kernels are little more than half as large. From this size on those were as fast or
+faster (``benchmarks/convolutions.py``)."""
+FEW_LARGEST_KERNEL = 9 << 23
+"""Bytes. The paper's generator's largest takes as many, at 8x8 pixels."""
 FEW_CHANNELS = 8
 """Outputs of which a direct convolution leaves registers empty (AVX2 has 8 floats in one)."""
 
@@ -55,7 +50,7 @@ PATCH_ROWS = 256
 """Of its matrix, a row for a pixel, at most where images have fewer: enough for a product of full
 speed."""
 
-Way = Literal["direct", "winograd", "thin", "patches"]
+Way = Literal["direct", "winograd", "few-pixel winograd", "thin", "patches"]
 
 
 def is_independent_of_batch(precision: str) -> bool:
@@ -75,11 +70,11 @@ def is_thin(outputs: int, transposed: bool) -> bool:
     return transposed and outputs < FEW_CHANNELS
 
 
-def is_faster(
+def list_tiles(
     inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
-) -> bool:
-    """Say whether a layer takes less time by Winograd's way than by oneDNN's direct convolution,
-    and its kernel, four times as large, not too much memory.
+) -> dict[int, int]:
+    """List the tiles with which a layer takes less time by Winograd's way than by oneDNN's direct
+    convolution.
 
     Args:
         inputs: The layer's input channels.
@@ -89,33 +84,44 @@ def is_faster(
         instruction_set: The CPU's, as PyTorch calls it.
 
     Returns:
-        Whether to run it by Winograd's way.
+        By the tile's outputs along an axis, the one to be preferred first: the most bytes that its
+        kernel may take.
     """
-    return (
-        has_enough_work(inputs, outputs, size, transposed, instruction_set)
-        and 4 * transformed_weights(inputs, outputs) <= LARGEST_KERNEL
-    )
+    work = inputs * outputs / (inputs + outputs)
+    made = [n if transposed else n // 2 for n in size]
+    found = {}
+    if work >= ENOUGH_CHANNELS.get(instruction_set, math.inf) and min(made) >= ENOUGH_OUTPUTS:
+        found[OUTPUTS] = LARGEST_KERNEL if min(made) > ENOUGH_OUTPUTS else LARGEST_OF_SIXTEEN
+    if (
+        work >= FEW_ENOUGH_CHANNELS.get(instruction_set, math.inf)
+        and min(made) >= FEW_ENOUGH_OUTPUTS
+        and all(n % FEW_OUTPUTS == 0 for n in made)
+    ):
+        found[FEW_OUTPUTS] = FEW_LARGEST_KERNEL
+    return found
 
 
-def has_enough_work(
+def choose_tile(
     inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
-) -> bool:
-    """Say whether a layer takes less time by Winograd's way, whatever memory its kernel takes.
+) -> int | None:
+    """Choose the tile of a layer that takes less time by Winograd's way, and whose kernel does not
+    take too much memory.
 
-    The arguments are those of :func:`is_faster`.
+    The arguments are those of :func:`list_tiles`.
 
     Returns:
-        Whether Winograd's way takes less time.
+        The tile's outputs along an axis; ``None`` to run the layer otherwise.
     """
-    enough = ENOUGH_CHANNELS.get(instruction_set, math.inf)
-    return inputs * outputs / (inputs + outputs) >= enough and min(size) >= (
-        ENOUGH_OUTPUTS if transposed else 2 * ENOUGH_OUTPUTS
-    )
+    for tile, most in list_tiles(inputs, outputs, size, transposed, instruction_set).items():
+        if 4 * transformed_weights(inputs, outputs, tile) <= most:
+            return tile
+    return None
 
 
-def transformed_weights(inputs: int, outputs: int) -> int:
-    """Numbers of a Winograd convolution's kernel: 64 for the 16 of each pair of channels."""
-    return POINTS**2 * 4 * inputs * outputs
+def transformed_weights(inputs: int, outputs: int, tile: int) -> int:
+    """Numbers of a Winograd convolution's kernel, in place of the 16 of each pair of channels: 64
+    with tiles of 3x3 outputs, 36 of 2x2."""
+    return (tile + 1) ** 2 * 4 * inputs * outputs
 
 
 def choose_way(
@@ -123,7 +129,7 @@ def choose_way(
 ) -> Way:
     """Choose how a layer takes the least time.
 
-    The arguments are those of :func:`is_faster`.
+    The arguments are those of :func:`list_tiles`.
 
     Returns:
         The way to run it.
@@ -131,8 +137,8 @@ def choose_way(
     if is_thin(outputs, transposed):
         return "thin"
     shape = inputs, outputs, size, transposed, instruction_set
-    if is_faster(*shape):
-        return "winograd"
+    if tile := choose_tile(*shape):
+        return "winograd" if tile == OUTPUTS else "few-pixel winograd"
     return "patches" if is_patches(*shape) else "direct"
 
 
@@ -142,7 +148,7 @@ def is_patches(
     """Say whether a layer takes less time as a product with patches than by oneDNN's direct
     convolution.
 
-    The arguments are those of :func:`is_faster`.
+    The arguments are those of :func:`list_tiles`.
 
     Returns:
         Whether the product takes less time.
@@ -188,72 +194,6 @@ def thin_buffers(outputs: int, size: tuple[int, int]) -> dict[str, int]:
     """Numbers in each buffer of a thin convolution of an input of ``size``, one image at a time."""
     pixels = outputs * math.prod(size)
     return {"products": 16 * pixels, "rows": 8 * pixels, "phases": 4 * pixels}
-
-
-def tiles(size: int, transposed: bool) -> int:
-    """Tiles along an axis of ``size`` outputs (of each phase). A transposed convolution's first
-    phase begins one place before the image."""
-    return -(-(size + transposed) // OUTPUTS)
-
-
-class Tiling(NamedTuple):
-    """How a Winograd convolution's images are cut into blocks.
-
-    ``rows``, ``columns``: tiles of an image; ``images``: of a block; ``block_rows``: rows of
-    tiles of a block, at most.
-    """
-
-    transposed: bool
-    rows: int
-    columns: int
-    images: int
-    block_rows: int
-
-    @property
-    def phases(self) -> tuple[int, int]:
-        """Along each axis, of the input and of the output."""
-        return (1, 2) if self.transposed else (2, 1)
-
-    def buffers(self, count: int, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-        """Work out the buffers of a block of tiles.
-
-        Args:
-            count: Rows of tiles in the block.
-            inputs: The layer's input channels.
-            outputs: Its output channels.
-
-        Returns:
-            The shape of each buffer, by its name.
-        """
-        (s, o), grid = self.phases, (self.images, count, self.columns)
-        across = s * (OUTPUTS * self.columns + 1)
-        line = (self.columns, OUTPUTS, o * outputs)
-        return {
-            "lines": (self.images, count, s, across, inputs),
-            "v": (POINTS, *grid, s, s * inputs),
-            "m": (POINTS, *grid, o, o * outputs),
-            "sum": (*grid, o, o * outputs),
-            "z": (POINTS, self.images, count, o, *line),
-            "sums": (self.images, count, o, *line),
-        }
-
-
-def tile(shape: tuple[int, int, int], transposed: bool, blocks: Blocks) -> Tiling:
-    """Cut a batch into blocks of tiles.
-
-    Args:
-        shape: Batch size, and height and width of the layer's input.
-        transposed: Whether it is a transposed convolution.
-        blocks: How large blocks are; with a ``group`` of 0 each image is alone.
-
-    Returns:
-        The tiling.
-    """
-    batch, *size = shape
-    rows, columns = (tiles(n // (1 if transposed else 2), transposed) for n in size)
-    images = max(1, min(batch, blocks.group // (rows * columns)))
-    most = rows if images > 1 else min(rows, -(-blocks.tiles // columns))
-    return Tiling(transposed, rows, columns, images, -(-rows // -(-rows // most)))
 
 
 BLOCK_PIXELS = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pix2pix_batch.generators.description import Description
@@ -13,6 +13,7 @@ from pix2pix_batch.generators.layers import Convolution, Join, LayeredDescriptio
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import convolution_rule as rule
 from pix2pix_batch.inference.feature_plan import FeaturePlan, Size, Way, choose_way, plan_features
+from pix2pix_batch.inference.winograd_tiling import BLOCKS, tile, tile_few
 
 STANDARD_BATCH = 4
 """Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
@@ -104,11 +105,10 @@ class ConvolutionShape(NamedTuple):
         """Height and width of what it reads, for images of ``size``."""
         return size[0] >> self.halvings, size[1] >> self.halvings
 
-    def is_wide(self, size: Size) -> bool:
-        """Whether on some CPU it is Winograd's, by its work, for images of ``size``."""
-        return rule.has_enough_work(
-            self.inputs, self.outputs, self.input_size(size), self.transposed, MOST_TRANSFORMED
-        )
+    def on(self, size: Size) -> tuple[int, int, Size, bool, str]:
+        """What the rule asks for, on the CPU where the most layers are Winograd convolutions."""
+        source = self.input_size(size)
+        return self.inputs, self.outputs, source, self.transposed, MOST_TRANSFORMED
 
 
 def list_layers(architecture: Architecture) -> list[ConvolutionShape]:
@@ -127,16 +127,19 @@ def count_weights(architecture: Architecture) -> list[int]:
 
 def count_held_weights(layer: ConvolutionShape, size: Size) -> int:
     """Numbers that a layer holds in place of its weights, for images of ``size``."""
-    plain = 16 * layer.inputs * layer.outputs
-    if not layer.is_wide(size):
-        return plain
-    return _count_transformed(plain, rule.transformed_weights(layer.inputs, layer.outputs))
+    channels = layer.inputs, layer.outputs
+    kernels = [
+        (rule.transformed_weights(*channels, outputs), most)
+        for outputs, most in rule.list_tiles(*layer.on(size)).items()
+    ]
+    return _count_transformed(16 * math.prod(channels), kernels)
 
 
-def _count_transformed(plain: int, transformed: int) -> int:
-    """A kernel too large to be transformed counts as the largest that is, so that a wider generator
-    is never reckoned to take less."""
-    return max(plain, min(transformed, rule.LARGEST_KERNEL // NUMBER))
+def _count_transformed(plain: int, kernels: Sequence[tuple[int, int]]) -> int:
+    """``kernels``: the numbers of each that may take the weights' place, and the most bytes that it
+    may take. One too large counts as the largest that is taken, so that a wider generator is never
+    reckoned to take less."""
+    return max([plain, *(min(numbers, most // NUMBER) for numbers, most in kernels)])
 
 
 def _unet_memory(architecture: Architecture, size: Size, batch_size: int) -> int:
@@ -162,15 +165,17 @@ def _count_workspace(architecture: Architecture, size: Size, batch_size: int) ->
     """Numbers in the buffers that the layers use in turn, each as large as the largest wish."""
     largest: Counter[str] = Counter()
     for layer in list_layers(architecture):
-        source = layer.input_size(size)
-        if rule.is_thin(layer.outputs, layer.transposed):
+        source, way = layer.input_size(size), rule.choose_way(*layer.on(size))
+        if way == "thin":
             largest |= Counter(rule.thin_buffers(layer.outputs, source))
-        elif layer.is_wide(size):
-            blocks = rule.BLOCKS[MOST_TRANSFORMED]
-            tiling = rule.tile((batch_size, *source), layer.transposed, blocks)
+        elif way == "winograd":
+            tiling = tile((batch_size, *source), layer.transposed, BLOCKS[MOST_TRANSFORMED])
             shapes = tiling.buffers(tiling.block_rows, layer.inputs, layer.outputs)
             largest |= _count_numbers(shapes)
-        elif rule.is_patches(*layer[:2], source, layer.transposed, MOST_TRANSFORMED):
+        elif way == "few-pixel winograd":
+            few = tile_few((batch_size, *source), layer.transposed)
+            largest |= _count_numbers(few.buffers(layer.inputs, layer.outputs))
+        elif way == "patches":
             largest |= _count_numbers(_list_patch_buffers(layer, source, batch_size))
     return largest.total()
 
@@ -215,7 +220,8 @@ def _layered_memory(description: LayeredDescription, size: Size, batch_size: int
         if isinstance(layer, Convolution):
             plain, way = _count_kernel(layer), _choose_widest(layer, after)
             points = rule.SMALL_POINTS**2 * layer.inputs * layer.outputs
-            weights += _count_transformed(plain, points) if way == "winograd" else plain
+            kernels = [(points, rule.LARGEST_KERNEL)] if way == "winograd" else []
+            weights += _count_transformed(plain, kernels)
             kernel = max(kernel, plain)
     pixels = math.prod(size) * (description.in_channels + 2 * description.out_channels)
     held = NUMBER * (weights + kernel + batch_size * pixels) + KEPT_BY_LIBRARIES

@@ -31,12 +31,14 @@ from pix2pix_batch.generators.unet_network import (
     UNet,
 )
 from pix2pix_batch.inference import convolution_rule
-from pix2pix_batch.inference.convolution_rule import BLOCKS, Way
+from pix2pix_batch.inference.convolution_rule import Way
+from pix2pix_batch.inference.few_pixel_winograd import FewPixelWinograd
 from pix2pix_batch.inference.packed_convolution import NONE, Activation, PackedConvolution
 from pix2pix_batch.inference.patch_convolution import PatchConvolution
 from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
+from pix2pix_batch.inference.winograd_tiling import BLOCKS
 from pix2pix_batch.inference.workspace import Workspace
 
 KEEP_SCALE = 1 / (1 - DROPOUT_RATE)
@@ -254,7 +256,7 @@ class ProductConvolution(Convolution):
         super().__init__(block, shape, torch.float32, activation)
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
-        self.run: WinogradConvolution | ThinConvolution | PatchConvolution
+        self.run: WinogradConvolution | FewPixelWinograd | ThinConvolution | PatchConvolution
         layer = StridedLayer(
             weight, bias, shape, self.transposed, INTO[self.fused[0]], self.workspace
         )
@@ -263,6 +265,8 @@ class ProductConvolution(Convolution):
         elif self.way == "winograd":
             blocks = BLOCKS.get(instruction_set(), BLOCKS["AVX512"])
             self.run = WinogradConvolution(layer, blocks)
+        elif self.way == "few-pixel winograd":
+            self.run = FewPixelWinograd(layer)
         else:
             self.run = PatchConvolution(layer)
 

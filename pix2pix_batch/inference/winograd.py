@@ -31,8 +31,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pix2pix_batch.inference.convolution_rule import BLOCKS, OUTPUTS, POINTS, Blocks, tile
 from pix2pix_batch.inference.strided_layer import StridedLayer
+from pix2pix_batch.inference.winograd_tiling import BLOCKS, OUTPUTS, POINTS, Blocks, tile
 
 INPUTS = ((0, 2, torch.sub), (1, 2, torch.add), (3, 1, torch.sub), (2, 1, torch.sub))
 """Of each point, what it makes of which two of a tile's inputs."""
@@ -92,17 +92,40 @@ class Block(NamedTuple):
 def transform_kernel(weight: Tensor, transposed: bool, *, outputs_first: bool = False) -> Tensor:
     """Transform the weight of a 4x4 convolution of stride 2.
 
-    Inputs are (row's phase, column's phase, channel), or of a transposed convolution outputs are.
-    Worked out along the height, then along the width, each sum rounded once: float64 would make
-    no difference that one sees behind the products' own rounding, and takes five times as long.
-
     Args:
         weight: The weight, as PyTorch's module has it.
         transposed: Whether it is a transposed convolution's.
         outputs_first: Whether the kernel is a view of one that lies the other way in memory.
 
     Returns:
-        The kernel, ``float32 (16, inputs, outputs)``.
+        The kernel, ``float32 (16, inputs, outputs)``, of :func:`transform_taps`' inputs and
+        outputs.
+    """
+    first, second = weight.shape[:2]
+    shape = (first, 4 * second) if transposed else (4 * second, first)
+    kernel = torch.empty(POINTS**2, *(shape[::-1] if outputs_first else shape))
+    for to, made in zip(kernel, transform_taps(weight, transposed, _points), strict=True):
+        to.copy_(made.T if outputs_first else made)
+    return kernel.transpose(1, 2) if outputs_first else kernel
+
+
+def transform_taps(
+    weight: Tensor, transposed: bool, points: Callable[[Tensor, Tensor], Iterator[Tensor]]
+) -> Iterator[Tensor]:
+    """Transform the weight of a 4x4 convolution of stride 2, as 2x2 taps between phases.
+
+    Worked out along the height, then along the width, each sum rounded once: float64 would make
+    no difference that one sees behind the products' own rounding, and takes five times as long.
+
+    Args:
+        weight: The weight, as PyTorch's module has it.
+        transposed: Whether it is a transposed convolution's.
+        points: Makes of two taps along an axis what they are at each point.
+
+    Yields:
+        Of each point along the height, of each along the width: ``float32 (inputs, outputs)``.
+        Inputs are (row's phase, column's phase, channel), or of a transposed convolution outputs
+        are.
     """
     if transposed:  # (in, out, 4, 4)
         taps = torch.tensor(TAPS_OF_PHASE)
@@ -113,13 +136,8 @@ def transform_kernel(weight: Tensor, transposed: bool, *, outputs_first: bool = 
         g = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(2, 4, 3, 5, 1, 0)
         inputs = 4 * weight.shape[1]
     g = g.reshape(2, 2, inputs, weight.numel() // 4 // inputs)
-    shape = g.shape[:1:-1] if outputs_first else g.shape[2:]
-    kernel = torch.empty(POINTS, POINTS, *shape)
-    for into, above in zip(kernel, _points(*g), strict=True):
-        for to, transformed in zip(into, _points(*above), strict=True):
-            to.copy_(transformed.T if outputs_first else transformed)
-    kernel = kernel.flatten(0, 1)
-    return kernel.transpose(1, 2) if outputs_first else kernel
+    for above in points(*g):
+        yield from points(*above)
 
 
 def _points(first: Tensor, second: Tensor) -> Iterator[Tensor]:

@@ -38,7 +38,7 @@ def compare() -> None:
     """Raises ``AssertionError`` where an image's bits differ; prints what was compared."""
     torch.set_num_threads(1)
     nets = [(make(norm=norm, downs=6), 64) for norm in ("running-statistics", "batch-statistics")]
-    nets += [(make(norm="running-statistics", downs=5, ngf=32), 96), (make(norm="none", ngf=3), 96)]
+    nets += [(make(norm="running-statistics", downs=5, ngf=64), 64), (make(norm="none", ngf=3), 96)]
     resnet = ResNet(ngf=24, blocks=1, dropout=True).build()
     resnet.init_weights(torch.Generator().manual_seed(0))
     nets.append((resnet.eval().requires_grad_(False), 68))

@@ -15,11 +15,13 @@ from torch import Tensor
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
-from pix2pix_batch.inference.convolution_rule import BLOCKS, Blocks, choose_way
+from pix2pix_batch.inference.convolution_rule import choose_way
+from pix2pix_batch.inference.few_pixel_winograd import FewPixelWinograd
 from pix2pix_batch.inference.patch_convolution import PatchConvolution
 from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
+from pix2pix_batch.inference.winograd_tiling import BLOCKS, Blocks
 from pix2pix_batch.inference.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,8 +65,11 @@ def empty_output(layer: StridedLayer, x: Tensor) -> Tensor:
     return wide.contiguous(memory_format=torch.channels_last)[:, 3:]
 
 
+Convolve = Callable[[Tensor, Tensor], Tensor]
+
+
 def assert_convolves(
-    convolution: Callable[[Tensor, Tensor], Tensor],
+    make: Callable[[StridedLayer], Convolve],
     layer: StridedLayer,
     n: int,
     *,
@@ -72,7 +77,7 @@ def assert_convolves(
     activation: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
     """``n`` images come out as they are defined, each the same to the bit alone and with others."""
-    x = make_input(layer, n)
+    x, convolution = make_input(layer, n), make(layer)
     result = convolution(x, empty_output(layer, x))
     expected = golden(layer, x)
     expected = activation(expected) if activation else expected
@@ -107,7 +112,31 @@ def test_winograd_is_the_convolution(
     layer = make_layer(channels, (n, *input_size(half, transposed)), transposed, biased=biased)
     layer.workspace.reserve("lines", 1)  # as another layer may have
     blocks = Blocks(block, BLOCKS["AVX2"].group, outputs_first)
-    assert_convolves(WinogradConvolution(layer, blocks), layer, n, within=3e-5)
+    assert_convolves(partial(WinogradConvolution, blocks=blocks), layer, n, within=3e-5)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 5), sides(9), sides(7), st.booleans(), st.booleans(), st.booleans())
+def test_winograd_of_few_pixels_is_the_convolution(
+    n: int,
+    channels: tuple[int, int],
+    quarter: tuple[int, int],
+    transposed: bool,
+    biased: bool,
+    activated: bool,
+) -> None:
+    half = 2 * quarter[0], 2 * quarter[1]
+    shape = (4, *input_size(half, transposed))
+    activate = RELU if activated else None
+    layer = make_layer(channels, shape, transposed, biased=biased, activate=activate)
+
+    def make(layer: StridedLayer) -> FewPixelWinograd:
+        convolution = FewPixelWinograd(layer)
+        for name, buffer in convolution.shapes.items():  # as another layer may leave them
+            layer.workspace.view(name, *buffer).fill_(float("nan"))
+        return convolution
+
+    assert_convolves(make, layer, n, within=3e-5, activation=activate)
 
 
 @settings(max_examples=40)
@@ -121,7 +150,7 @@ def test_a_thin_one_is_the_convolution(
     n: int, channels: tuple[int, int], size: tuple[int, int], biased: bool
 ) -> None:
     layer = make_layer(channels, (n, *size), transposed=True, biased=biased, activate=torch.tanh)
-    assert_convolves(ThinConvolution(layer), layer, n, within=1e-5, activation=torch.tanh)
+    assert_convolves(ThinConvolution, layer, n, within=1e-5, activation=torch.tanh)
 
 
 @settings(max_examples=40)
@@ -139,19 +168,28 @@ def test_a_product_with_patches_is_the_convolution(
     shape = (4, *input_size(half, transposed))
     activate = RELU if activated else None
     layer = make_layer(channels, shape, transposed, biased=biased, activate=activate)
-    assert_convolves(PatchConvolution(layer), layer, n, within=1e-5, activation=activate)
+    assert_convolves(PatchConvolution, layer, n, within=1e-5, activation=activate)
 
 
 @pytest.mark.parametrize(
     ("inputs", "outputs", "side", "transposed"),
-    [(128, 256, 64, False), (256, 512, 32, False), (256, 64, 64, True), (1024, 256, 16, True)],
+    [
+        (128, 256, 64, False),
+        (256, 512, 32, False),
+        (256, 64, 64, True),
+        (1024, 256, 16, True),
+        (512, 512, 16, False),
+        (1024, 512, 8, True),
+    ],
 )
 def test_at_full_size_it_is_as_exact_as_direct(
     inputs: int, outputs: int, side: int, transposed: bool
 ) -> None:
     layer = make_layer((inputs, outputs), (1, side, side), transposed, activate=RELU)
     x = make_input(layer, 1)
-    result = WinogradConvolution(layer)(x, empty_output(layer, x))
+    few = side <= (16 if transposed else 32)
+    convolution = FewPixelWinograd(layer) if few else WinogradConvolution(layer)
+    result = convolution(x, empty_output(layer, x))
     expected = golden(layer, x).relu()
     assert (result - expected).norm() < 2e-6 * expected.norm()
 
@@ -162,8 +200,15 @@ def test_at_full_size_it_is_as_exact_as_direct(
 @pytest.mark.parametrize(
     ("instruction_set", "expected"),
     [
-        ("AVX2", {"winograd": "d1 d2 d3 u1 u2 u3", "patches": "d5 d6 u4 u5 u6"}),
-        ("AVX512", {"winograd": "d2 d3 u1 u2 u3"}),
+        (
+            "AVX2",
+            {
+                "winograd": "d1 d2 u1 u2",
+                "few-pixel winograd": "d3 d4 u3 u4",
+                "patches": "d5 d6 u5 u6",
+            },
+        ),
+        ("AVX512", {"winograd": "d2 u1 u2", "few-pixel winograd": "d3 d4 u3 u4"}),
         ("DEFAULT", {}),
     ],
 )
@@ -179,7 +224,7 @@ def test_the_rule_takes_the_fastest_way(instruction_set: str, expected: dict[str
             ways["u" if transposed else "d", i] = way
     found = {
         kind: " ".join(f"{side}{i}" for (side, i), way in sorted(ways.items()) if way == kind)
-        for kind in ("winograd", "patches")
+        for kind in ("winograd", "few-pixel winograd", "patches")
     }
     assert {kind: layers for kind, layers in found.items() if layers} == expected
 
