@@ -97,8 +97,9 @@ def tile(shape: tuple[int, int, int], transposed: bool, blocks: Blocks) -> Tilin
     """
     batch, *size = shape
     rows, columns = (tiles(n // (1 if transposed else 2), transposed) for n in size)
-    images = max(1, min(batch, blocks.group // (rows * columns)))
-    most = rows if images > 1 else min(rows, -(-blocks.tiles // columns))
+    most = min(rows, -(-blocks.tiles // columns))
+    # An image that is cut shares no block, so that it is cut the same in a batch of any size.
+    images = max(1, min(batch, blocks.group // (rows * columns))) if most == rows else 1
     return Tiling(transposed, rows, columns, images, -(-rows // -(-rows // most)))
 
 

@@ -1,7 +1,8 @@
 """An image's bits do not depend on how many are in its batch, whatever the CPU can do.
 
-That is oneDNN's doing, and nowhere promised. So each instruction set that this CPU has is tried,
-in a process of its own, with convolutions of many shapes.
+That is oneDNN's doing, and nowhere promised; of MKL's products it is tried before they are used. So
+each instruction set that this CPU has is tried, in a process of its own, with convolutions of many
+shapes.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from tests.pix2pix_batch.inference.test_engine import make
 
 BATCH = 6
 COUNTS = (1, 5)
-ISAS = {"SSE41": "default", "AVX2": "avx2", "AVX512_CORE": "avx512", "ALL": ""}
-"""By oneDNN's name of an instruction set: PyTorch's of what it may use for its own."""
+ISAS = {
+    "SSE41": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "AVX512_CORE": {"ATEN_CPU_CAPABILITY": "avx512", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
+    "ALL": {"ATEN_CPU_CAPABILITY": "", "MKL_ENABLE_INSTRUCTIONS": ""},
+}
+"""By oneDNN's name of an instruction set: what tells PyTorch's own kernels and MKL the same."""
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_an_image_has_the_same_bits_in_a_batch_of_any_size(isa: str) -> None:
-    variables = environment(ONEDNN_MAX_CPU_ISA=isa, ATEN_CPU_CAPABILITY=ISAS[isa])
-    if not ISAS[isa]:
-        del variables["ATEN_CPU_CAPABILITY"]
+    variables = environment(ONEDNN_MAX_CPU_ISA=isa, **ISAS[isa])
+    variables = {name: value for name, value in variables.items() if value}
     ran = run_python(f"from {__name__} import compare; compare()", env=variables)
     assert ran.code == 0, ran.err
     has_bf16 = isa == "ALL" and onednn.available(torch.bfloat16)

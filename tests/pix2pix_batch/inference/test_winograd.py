@@ -76,16 +76,19 @@ def assert_convolves(
     within: float,
     activation: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
-    """``n`` images come out as they are defined, each the same to the bit alone and with others."""
+    """``n`` images come out as they are defined, each the same to the bit alone and with others,
+    and from a convolution that was made for one."""
     x, convolution = make_input(layer, n), make(layer)
+    single = make(layer._replace(shape=(1, *layer.shape[1:]), workspace=Workspace()))
     result = convolution(x, empty_output(layer, x))
     expected = golden(layer, x)
     expected = activation(expected) if activation else expected
     assert result.shape == expected.shape
     assert (result - expected).abs().max() < within
     for i in range(n):
-        alone = convolution(x[i : i + 1], empty_output(layer, x[:1]))
-        assert torch.equal(alone[0], result[i])
+        for one in (convolution, single):
+            alone = one(x[i : i + 1], empty_output(layer, x[:1]))
+            assert torch.equal(alone[0], result[i])
 
 
 def sides(most: int) -> st.SearchStrategy[tuple[int, int]]:
