@@ -32,6 +32,10 @@ from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.winograd import Operation, multiplies_alike, transform_taps
 from pix2pix_batch.inference.winograd_tiling import FEW_OUTPUTS, FEW_POINTS, tile_few
 
+OUTPUTS_A_TIME = 64
+"""Output channels whose weights are transformed at a time, so that what is between takes little
+memory."""
+
 
 class Line(NamedTuple):
     """What is done at one of the points along the height, of one phase of the output.
@@ -75,11 +79,13 @@ def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
     inputs, outputs = (first, second) if transposed else (4 * second, first)
     phases = 2 if transposed else 1
     kernel = torch.empty(phases, FEW_POINTS, FEW_POINTS, phases, inputs, outputs)
-    points = product(range(FEW_POINTS), repeat=2)
-    for (i, j), made in zip(points, transform_taps(weight, transposed, _points), strict=True):
-        by_phase = made.view(inputs, phases, phases, outputs).permute(1, 2, 0, 3)
-        # Of a transposed convolution's phases, the odd rows and columns come first there.
-        kernel[:, i, j].copy_(by_phase.flip(0, 1))
+    parts = weight.split(OUTPUTS_A_TIME, 1 if transposed else 0)
+    for part, into in zip(parts, kernel.split(OUTPUTS_A_TIME, -1), strict=True):
+        points = product(range(FEW_POINTS), repeat=2)
+        for (i, j), made in zip(points, transform_taps(part, transposed, _points), strict=True):
+            by_phase = made.view(inputs, phases, phases, -1).permute(1, 2, 0, 3)
+            # Of a transposed convolution's phases, the odd rows and columns come first there.
+            into[:, i, j].copy_(by_phase.flip(0, 1))
     return kernel.flatten(2, 3).flatten(0, 1)
 
 

@@ -32,7 +32,7 @@ class Blocks(NamedTuple):
     outputs_first: bool
 
 
-BLOCKS = {"AVX2": Blocks(176, 484, True), "AVX512": Blocks(88, 144, False)}
+BLOCKS = {"AVX2": Blocks(176, 144, True), "AVX512": Blocks(88, 144, False)}
 """By what PyTorch calls the instruction set."""
 
 
