@@ -77,6 +77,7 @@ class Recipe(Model):
     lambda_perceptual: float = Field(0.0, ge=0)
     lambda_texture: float = Field(0.0, ge=0)
     lambda_grid: float = Field(0.0, ge=0)
+    lambda_patches: float = Field(0.0, ge=0)
     l1_pixels: int = Field(1, ge=1, le=4096)
 
     # Going on from another model.

@@ -16,6 +16,7 @@ from pix2pix_batch.generators.description import Description
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
 from pix2pix_batch.train import objective
+from pix2pix_batch.train.patch_loss import patch_loss
 from pix2pix_batch.train.perceptual_loss import PerceptualLoss
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at
@@ -106,6 +107,10 @@ class Step:
                     total = total + recipe.lambda_texture * texture
                 if recipe.lambda_grid:
                     total = total + recipe.lambda_grid * objective.grid_loss(fake, batch.target)
+                if recipe.lambda_patches:
+                    random = patch_randomness(recipe.seed, batch)
+                    patches = patch_loss(batch.source, fake, batch.target, random)
+                    total = total + recipe.lambda_patches * patches
                 if self.perceptual is not None:
                     perceptual = self.perceptual(fake, batch.target)
                     total = total + recipe.lambda_perceptual * perceptual
@@ -228,6 +233,12 @@ def training_masks(seed: int, architecture: Description, batch: Batch) -> list[T
 def penalty_mix(seed: int, batch: Batch) -> Tensor:
     """Draw where between the true and the generated image each image of a batch lies: uniform in
     [0, 1)."""
-    # 2 as a stream of its own: 0 is the order of an epoch, 1 what a sample is cut and jittered by.
+    # 2 as a stream of its own: 0 is the order of an epoch, 1 what a sample is cut and jittered by,
+    # 3 which rasters are measured.
     values = [generator_at(seed, batch.first + i, 2).random() for i in range(len(batch.source))]
     return batch.source.new_tensor(values)[:, None, None, None]
+
+
+def patch_randomness(seed: int, batch: Batch) -> list[np.random.Generator]:
+    """What the patch loss draws for each image of a batch: its own, whatever the batch."""
+    return [generator_at(seed, batch.first + i, 4) for i in range(len(batch.source))]
