@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.journal import files_beside
 from pix2pix_batch.journal.events import Begun, Claimed, Counted, Ended, Event, Header, Recorded
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, decode_status
 from pix2pix_batch.journal.input_count import InputCount
@@ -133,9 +134,10 @@ class History:
 
     def _note_files_beside(self, lines: Sequence[FirstLine]) -> None:
         """Note which files beside outputs are this job's, of which nothing else counts any more."""
-        for line in select_valid(lines):
+        journals = [line.path for line in select_valid(lines) if line.header]
+        for path in (files_beside.path_of(self.out), *journals):
             with suppress(OSError):  # what cannot be read says nothing
-                for event, _ in read_lines(line.path) if line.header else ():
+                for event, _ in read_lines(path):
                     if isinstance(event, Recorded):
                         self._own_files_beside(event)
 
