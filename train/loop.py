@@ -32,7 +32,7 @@ from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.schedule import learning_rate, update_average
-from pix2pix_batch.train.step import LOSSES, Batch, Step
+from pix2pix_batch.train.step import Batch, Step
 from pix2pix_batch.train.stopping import StopRequest, stop_signals
 from pix2pix_batch.train.upsample import keep_form
 from pix2pix_batch.train.validation import ValidationStopped, make_validation
@@ -266,7 +266,7 @@ class Trainer:
     def _check_losses(
         self, step: int, losses: Tensor, meter: Meter
     ) -> tuple[int, dict[str, float]]:
-        values = dict(zip(LOSSES, losses.tolist(), strict=True))
+        values = dict(zip(self.recipe.losses, losses.tolist(), strict=True))
         for name, value in values.items():
             if value != value or abs(value) == float("inf"):
                 raise self._divergence_error(step, f"the loss {name!r} became {value}")
