@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pix2pix_batch.train.metrics import finite
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -22,7 +24,10 @@ class StepRecord:
     validation: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        return self.__dict__ | {"losses": dict(self.losses)}
+        return self.__dict__ | {
+            "losses": dict(self.losses),
+            "validation": finite(self.validation),
+        }
 
 
 class Meter:

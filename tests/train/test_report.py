@@ -137,8 +137,10 @@ def test_curves_are_of_the_losses_that_the_recipe_has(tmp_path: Path) -> None:
     first, *others, last = (run / "metrics.jsonl").read_text().splitlines()
     record = json.loads(last)
     record["losses"] = {"l1": 0.5, "grid": 0.25}
+    record["validation"]["sharpness"] = None
     (run / "metrics.jsonl").write_text("\n".join([first, *others, json.dumps(record)]))
-    text, _ = report(run, small(lambda_gan=0, lambda_grid=1, lambda_texture=1))
+    text, page = report(run, small(lambda_gan=0, lambda_grid=1, lambda_texture=1))
+    assert "infsharpness" in " ".join(page.words.split())
     titles = re.findall(r">\s*(d|gan|l1|grid|texture)\s*</text>", text)
     assert titles == ["l1", "grid"]
 
