@@ -312,9 +312,11 @@ class Trainer:
         if self.best is None or figures["error"] < self.best["error"]:
             self.best = {"step": self.step_count, **figures}
             self.run.save_best(self.step_count, self.result.state_dict())
+        # whole steps may end a little after the last epoch
+        epochs = min(self.step_count * self.step_images / self.data.epoch, self.recipe.epochs)
         record = StepRecord(
             step=self.step_count,
-            epoch=round(self.step_count * self.step_images / self.data.epoch, 3),
+            epoch=round(epochs, 3),
             losses=losses,
             lr=self.recipe.lr * self.rate,
             images_per_second=round(meter.timed * self.step_images / meter.seconds(), 2),

@@ -162,6 +162,12 @@ def test_records_tell_the_rate_of_their_last_step(pairs: Path, tmp_path: Path) -
     )
 
 
+def test_the_last_step_is_of_the_last_epoch(pairs: Path, tmp_path: Path) -> None:
+    """Two steps of four images are 8/6 of an epoch, and as near as steps come to one."""
+    trainer(pairs, tmp_path / "run", epochs=1, batch_size=4, every=1).fit()
+    assert [record["epoch"] for record in records(tmp_path / "run")] == [0.667, 1.0]
+
+
 def test_records_hold_the_means_of_their_steps(pairs: Path, tmp_path: Path) -> None:
     told = Tell()
     trainer(pairs, tmp_path / "run", every=5, epochs=2).fit(told)
