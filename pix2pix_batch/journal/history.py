@@ -89,6 +89,7 @@ class History:
         self._failed_members: dict[str, int] = {}
         self._unpacked: dict[str, float] = {}  # how many outputs each tar has in its directory
         self._warned: set[int] = set()
+        self._outdated: set[int] = set()  # hashes of the outputs left of inputs that failed since
         self._read()
 
     def _read(self) -> None:
@@ -177,6 +178,9 @@ class History:
             if output := values.get("output"):
                 # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
+                self._outdated.discard(hash(output))
+            elif left := event.get("outdated"):
+                self._outdated.add(hash(left))
             self._own_files_beside(event)
             if event.is_tar:
                 self.tars.add(name)
@@ -251,6 +255,10 @@ class History:
     def knows(self, output: str) -> bool:
         """Whether ``output`` is recorded."""
         return bool(self._owners.get(output))
+
+    def counts_output(self, output: str) -> bool:
+        """Whether ``output`` is recorded, and no input has failed since that it was made of."""
+        return self.knows(output) and hash(output) not in self._outdated
 
     @property
     def knows_outputs(self) -> bool:
