@@ -38,8 +38,8 @@ class Data(Protocol):
     ``place``: where it is; ``reader``: what reads it; ``doubts``: why these may be no pairs, by
     what they show; ``notes``: what was found, for people; ``epoch``: training samples an epoch;
     ``parts``: what has to be the same on resuming; ``pair_directories``: those of which every image
-    is taken for a pair; ``train`` and ``val``: the pairs without jitter; ``ranges``: what samples
-    mean.
+    is taken for a pair or for one of its sides; ``train`` and ``val``: the pairs without jitter;
+    ``ranges``: what samples mean.
     """
 
     place: Path

@@ -178,12 +178,12 @@ class Evaluation:
             **self.facts,
             "doubt": self.doubt,
             "equal": self.equal,
-            "overall": _finite(self.overall),
-            "classes": {name: _finite(figures) for name, figures in self.classes.items()},
+            "overall": metrics.finite(self.overall),
+            "classes": {name: metrics.finite(figures) for name, figures in self.classes.items()},
             "not_computed": self.not_computed,
             "notes": self.notes,
             "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
-            "images": [{"name": name, **_finite(figures)} for name, figures in self.images],
+            "images": [{"name": name, **metrics.finite(figures)} for name, figures in self.images],
         }
 
     def as_csv(self) -> bytes:
@@ -266,8 +266,3 @@ def format_value(value: float) -> str:
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "inf"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no infinities: ``None``, as for the PSNR of equal images."""
-    return {key: float(v) if math.isfinite(v) else None for key, v in figures.items()}

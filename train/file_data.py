@@ -118,7 +118,8 @@ class FileData:
             text for text in (surveyed.name_sides(), surveyed.describe_links(), advice) if text
         ]
         self._doubts_of_names = surveyed.doubts
-        self.pair_directories = surveyed.pair_directories
+        both = [side for split in surveyed.sides for side in (split.a, split.b)]
+        self.pair_directories = [*surveyed.pair_directories, *both]
         self.parts = [
             Part(
                 (pair.name, pair.split), tuple(Path(pages.locate(str(f))[0]) for f in pair.files())

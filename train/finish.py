@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -29,6 +29,7 @@ from pix2pix_batch.train.data import Data, LevelMappings, fingerprint, open_data
 from pix2pix_batch.train.file_data import FileData
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
+from pix2pix_batch.train.metrics import finite
 from pix2pix_batch.train.range_recipe import bare_range
 from pix2pix_batch.train.raster_files import RasterReader, RasterSide
 from pix2pix_batch.train.recipe import Recipe
@@ -113,7 +114,7 @@ def describe(
     recipe: Recipe,
     name: str,
     training: dict[str, Any],
-    figures: dict[str, float],
+    figures: Mapping[str, float | None],
     data: dict[str, Any],
     ranges: ValueRanges | None = None,
 ) -> BundleInfo:
@@ -140,7 +141,7 @@ def describe(
         provenance={
             "recipe": recipe.as_dict(),
             "data": data,
-            "validation": {k: round(v, 4) for k, v in figures.items()},
+            "validation": {k: v and round(v, 4) for k, v in finite(figures).items()},
             "training": training,
             "versions": {"torch": torch.__version__, "pix2pix-batch": __version__},
         },

@@ -32,7 +32,7 @@ from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.schedule import learning_rate, update_average
-from pix2pix_batch.train.step import LOSSES, Batch, Step
+from pix2pix_batch.train.step import Batch, Step
 from pix2pix_batch.train.stopping import StopRequest, stop_signals
 from pix2pix_batch.train.upsample import keep_form
 from pix2pix_batch.train.validation import ValidationStopped, make_validation
@@ -266,7 +266,7 @@ class Trainer:
     def _check_losses(
         self, step: int, losses: Tensor, meter: Meter
     ) -> tuple[int, dict[str, float]]:
-        values = dict(zip(LOSSES, losses.tolist(), strict=True))
+        values = dict(zip(self.recipe.losses, losses.tolist(), strict=True))
         for name, value in values.items():
             if value != value or abs(value) == float("inf"):
                 raise self._divergence_error(step, f"the loss {name!r} became {value}")
@@ -312,9 +312,11 @@ class Trainer:
         if self.best is None or figures["error"] < self.best["error"]:
             self.best = {"step": self.step_count, **figures}
             self.run.save_best(self.step_count, self.result.state_dict())
+        # whole steps may end a little after the last epoch
+        epochs = min(self.step_count * self.step_images / self.data.epoch, self.recipe.epochs)
         record = StepRecord(
             step=self.step_count,
-            epoch=round(self.step_count * self.step_images / self.data.epoch, 3),
+            epoch=round(epochs, 3),
             losses=losses,
             lr=self.recipe.lr * self.rate,
             images_per_second=round(meter.timed * self.step_images / meter.seconds(), 2),

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pix2pix_batch.train.metrics import finite
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -22,7 +24,10 @@ class StepRecord:
     validation: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        return self.__dict__ | {"losses": dict(self.losses)}
+        return self.__dict__ | {
+            "losses": dict(self.losses),
+            "validation": finite(self.validation),
+        }
 
 
 class Meter:
@@ -43,10 +48,13 @@ class Meter:
         self.waited += time.monotonic() - before
 
     def add(self, losses: dict[str, float]) -> None:
+        """Add a step's losses. Those that an earlier version had not logged, with which the run
+        began, count from the next record on."""
+        if self.steps == 0:
+            self.sums = dict.fromkeys(losses, 0.0)
         self.timed += 1
         self.steps += 1
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.sums = {n: total + losses[n] for n, total in self.sums.items() if n in losses}
 
     def means(self) -> dict[str, float]:
         return {name: value / self.steps for name, value in self.sums.items()}

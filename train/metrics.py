@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,14 @@ def ratio(value: float, truth: float) -> float:
     if truth == 0:
         return 1.0 if value == 0 else math.inf
     return value / truth
+
+
+def finite(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Figures for JSON, which has no infinities: ``None``, as for the PSNR of equal images."""
+    return {
+        key: float(value) if value is not None and math.isfinite(value) else None
+        for key, value in figures.items()
+    }
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> float:

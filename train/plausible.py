@@ -194,8 +194,8 @@ class Evidence:
         """Why these may be no pairs, or not the ones that were meant, a sentence each.
 
         Args:
-            describe_remedies: What to do about values in a few levels, by side, where it is not to
-                scale them; called where there are such.
+            describe_remedies: What to do about values in one or a few levels, by side, where it is
+                not to scale them; called where there are such.
             has_panels: Whether images side by side may show other panels than A and B.
         """
         if not self.number:
@@ -218,7 +218,8 @@ class Evidence:
         levels = np.flatnonzero(counts)
         if self.constants[side] == number:
             what = f" ({levels[0]})" if len(levels) == 1 else ""
-            return f"every {name} is of one colour{what}"
+            remedy = describe_remedies().get(side, "")
+            return f"every {name} is of one colour{what}{remedy and ': ' + remedy}"
         if number >= FEWEST and len(self.digests[side]) == 1:
             return f"every {name} is the same picture"
         if narrow := _describe_narrow_levels(counts):
@@ -247,10 +248,9 @@ class Evidence:
     def _panels(self) -> str:
         if not self.side_by_side or len(self.looks) < FEWEST:
             return ""
-        keys = self.looks[0].jumps
         jumps = {
             key: float(np.median([comparison.jumps[key] for comparison in self.looks]))
-            for key in keys
+            for key in self.looks[0].jumps
         }
         middle = jumps["middle"]
         bands = [comparison.bands for comparison in self.looks]

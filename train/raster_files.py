@@ -19,6 +19,7 @@ from pix2pix_batch.imaging.raster.reading import Raster, open_raster
 from pix2pix_batch.imaging.raster.samples import GDAL_TYPES, choose_step
 from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
+from pix2pix_batch.memory_limit import explain_too_large
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.raster_facts import (
@@ -253,7 +254,7 @@ class RasterReader(Reader):
         except ImageError as error:
             raise ImageError(f"{path}: {reword(error, path)}") from error
         except MemoryError as error:
-            raise ImageError(f"{path}: is too large for this machine's memory") from error
+            raise ImageError(f"{path}: is {explain_too_large()}") from error
         if warnings:
             if self.tolerance.strict:
                 raise NotToleratedError(f"{path}: {'; '.join(warnings)}: refused by --strict")

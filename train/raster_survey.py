@@ -209,7 +209,7 @@ def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> Raste
     """Read all rasters among the files of ``listed``. ``reader``: of a recipe that takes rasters;
     ``None`` where it does not say what they are."""
     result = RasterSurvey(reader is not None)
-    if not any(may_be_raster(path) for pair in listed for path in pair.files()):
+    if reader is None and not any(may_be_raster(path) for pair in listed for path in pair.files()):
         return result
     if not library.is_installed():
         return result
@@ -223,7 +223,7 @@ def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> Raste
 
 
 def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
-    if not may_be_raster(path):
+    if reader is None and not may_be_raster(path):
         return FileLook(path)
     try:
         side = None if reader is None else (reader.b if place else reader.a)

@@ -77,6 +77,7 @@ class Recipe(Model):
     lambda_perceptual: float = Field(0.0, ge=0)
     lambda_texture: float = Field(0.0, ge=0)
     lambda_grid: float = Field(0.0, ge=0)
+    lambda_patches: float = Field(0.0, ge=0)
     l1_pixels: int = Field(1, ge=1, le=4096)
 
     # Going on from another model.
@@ -276,6 +277,14 @@ class Recipe(Model):
     def decay(self) -> float:
         """The epochs at the end over which the learning rate falls to zero: half of all."""
         return self.epochs / 2 if self.decay_epochs is None else self.decay_epochs
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names of the losses that a run logs: ``d``, D's own, if there is a GAN, and those of
+        G's terms that have a weight, in the order in which they are added up."""
+        terms = ("gan", "l1", "features", "texture", "grid", "patches", "perceptual")
+        weighted = tuple(name for name in terms if getattr(self, f"lambda_{name}"))
+        return ("d", *weighted) if self.lambda_gan else weighted
 
     def as_dict(self) -> dict[str, Any]:
         values = self.model_dump(mode="json")

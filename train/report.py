@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ SHEETS = 10
 
 WIDTH = 1200
 """Pixels a sheet is at most wide, to keep the page small."""
+
+
+COLUMNS = 4
+"""Charts in a row."""
 
 
 def write_report(run: Path, recipe: Recipe) -> Path:
@@ -45,8 +50,8 @@ def write_report(run: Path, recipe: Recipe) -> Path:
         best=min(records, key=lambda record: record["validation"]["error"]),
         keys=[(k, v, v != defaults.get(k)) for k, v in recipe.as_dict().items() if v or v == 0],
         charts=[
-            ("Validation", curves(records, "validation")),
-            ("Losses", curves(records, "losses")),
+            ("Validation", curves(records, "validation", records[-1]["validation"])),
+            ("Losses", curves(records, "losses", recipe.losses)),
         ],
         sheets=[(int(path.stem), _shrink(path)) for path in spread_items(sheets, SHEETS)],
     )
@@ -55,13 +60,14 @@ def write_report(run: Path, recipe: Recipe) -> Path:
     return path
 
 
-def curves(records: list[dict[str, Any]], group: str) -> str:
-    """Draw a small chart for each figure of ``group``, as SVG that suits light and dark pages."""
+def curves(records: list[dict[str, Any]], group: str, wanted: Iterable[str]) -> str:
+    """Draw a small chart for each of the ``wanted`` figures of ``group`` that any record has, as
+    earlier versions logged fewer, as SVG that suits light and dark pages."""
     import matplotlib
     from matplotlib.figure import Figure
 
     steps = [record["step"] for record in records]
-    names = list(records[-1][group])
+    names = [name for name in wanted if any(name in record[group] for record in records)]
     grey = "#808890"
     style: dict[Any, str] = {
         "svg.fonttype": "none",
@@ -74,9 +80,11 @@ def curves(records: list[dict[str, Any]], group: str) -> str:
         "ytick.color": grey,
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(3.6 * len(names), 2.6), layout="constrained")
+        columns = min(len(names), COLUMNS)
+        rows = -(-len(names) // COLUMNS)
+        figure = Figure(figsize=(3.6 * columns, 2.6 * rows), layout="constrained")
         for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(1, len(names), place)
+            axes = figure.add_subplot(rows, columns, place)
             axes.plot(steps, [record[group].get(name) for record in records], "#3b82c4", marker=".")
             axes.set_title(name, fontsize=10)
             axes.set_xlabel("step", fontsize=8)

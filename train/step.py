@@ -16,12 +16,10 @@ from pix2pix_batch.generators.description import Description
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
 from pix2pix_batch.train import objective
+from pix2pix_batch.train.patch_loss import patch_loss
 from pix2pix_batch.train.perceptual_loss import PerceptualLoss
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at
-
-LOSSES = ("d", "gan", "l1")
-"""D's loss, and the two terms of G's before their weights."""
 
 
 class Batch(NamedTuple):
@@ -78,42 +76,39 @@ class Step:
             self.perceptual = PerceptualLoss().to(accelerator.device)
 
     def __call__(self, batches: Sequence[Batch]) -> Tensor:
-        """Do one step on ``batches``, whose gradients are averaged, and return :data:`LOSSES`.
+        """Do one step on ``batches``, whose gradients are averaged, and return the recipe's
+        ``losses``, each before its weight.
 
         D's step comes first with several batches too. So G's images are then made twice: for D, and
         again for G once D has its new weights.
         """
         recipe, share = self.recipe, 1 / len(batches)
-        losses = torch.zeros(3, device=batches[0].source.device)
+        device = batches[0].source.device
+        losses = {name: torch.zeros((), device=device) for name in recipe.losses}
+        # L1 first and always, also with a weight of 0: gradients of G's images add up in the order
+        # of their terms, on which a resumed run's exactness depends
+        terms = ["l1", *(name for name in losses if name not in ("d", "l1"))]
         fakes: list[Tensor | None] = [None] * len(batches)
         if len(batches) == 1:
             # With its graph, so that G is trained on the same images: a single batch needs no
             # second pass.
             fakes = [self.generate(batches[0])]
         if recipe.lambda_gan:
-            losses[0] = self._train_discriminator(batches, fakes, share)
+            losses["d"] = self._train_discriminator(batches, fakes, share)
         self.networks.optimise_g.zero_grad(set_to_none=True)
         for i, batch in enumerate(batches):
             with self._gradient_sync(self.networks.generator, i, batches):
                 fake = fakes[i]
                 fake = self.generate(batch) if fake is None else fake
-                gan, l1 = self._generator_losses(batch, fake)
-                total = recipe.lambda_gan * gan + recipe.lambda_l1 * l1
-                if recipe.lambda_features:
-                    total = total + recipe.lambda_features * self._feature_loss(batch, fake)
-                if recipe.lambda_texture:
-                    texture = objective.texture_loss(fake, batch.target)
-                    total = total + recipe.lambda_texture * texture
-                if recipe.lambda_grid:
-                    total = total + recipe.lambda_grid * objective.grid_loss(fake, batch.target)
-                if self.perceptual is not None:
-                    perceptual = self.perceptual(fake, batch.target)
-                    total = total + recipe.lambda_perceptual * perceptual
+                total = torch.zeros((), device=fake.device)
+                for name in terms:
+                    term = self._generator_loss(name, batch, fake)
+                    total = total + getattr(recipe, f"lambda_{name}") * term
+                    if name in losses:
+                        losses[name] += term.detach() * share
                 self.accelerator.backward(total * share)
-            losses[1] += gan.detach() * share
-            losses[2] += l1.detach() * share
         self.networks.optimise_g.step()
-        return losses
+        return torch.stack(list(losses.values()))
 
     def generate(self, batch: Batch) -> Tensor:
         masks = training_masks(self.recipe.seed, self.architecture, batch)
@@ -158,11 +153,27 @@ class Step:
             )
         return loss
 
-    def _generator_losses(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """The GAN term and L1."""
-        l1 = objective.absolute_loss(fake, batch.target, batch.valid, self.recipe.l1_pixels)
-        if not self.recipe.lambda_gan:
-            return torch.zeros_like(l1), l1
+    def _generator_loss(self, name: str, batch: Batch, fake: Tensor) -> Tensor:
+        """The term of G's loss that the recipe's ``losses`` call so, before its weight."""
+        target = batch.target
+        if name == "gan":
+            return self._gan_loss(batch, fake)
+        if name == "l1":
+            return objective.absolute_loss(fake, target, batch.valid, self.recipe.l1_pixels)
+        if name == "features":
+            return self._feature_loss(batch, fake)
+        if name == "texture":
+            return objective.texture_loss(fake, target)
+        if name == "grid":
+            return objective.grid_loss(fake, target)
+        if name == "patches":
+            random = patch_randomness(self.recipe.seed, batch)
+            return patch_loss(batch.source, fake, target, random)
+        assert self.perceptual is not None
+        loss: Tensor = self.perceptual(fake, target)
+        return loss
+
+    def _gan_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         # Without the wrapper that averages D's gradients over processes, and with its weights held:
         # none of G's losses trains D.
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
@@ -172,7 +183,7 @@ class Step:
             [objective.generator_loss(self.recipe.gan_mode, judged) for judged in logits]
         )
         judge.requires_grad_(True)
-        return gan.sum(), l1
+        return gan.sum()
 
     def _feature_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         """The distance between D's features of G's images and of the targets."""
@@ -228,6 +239,12 @@ def training_masks(seed: int, architecture: Description, batch: Batch) -> list[T
 def penalty_mix(seed: int, batch: Batch) -> Tensor:
     """Draw where between the true and the generated image each image of a batch lies: uniform in
     [0, 1)."""
-    # 2 as a stream of its own: 0 is the order of an epoch, 1 what a sample is cut and jittered by.
+    # 2 as a stream of its own: 0 is the order of an epoch, 1 what a sample is cut and jittered by,
+    # 3 which rasters are measured.
     values = [generator_at(seed, batch.first + i, 2).random() for i in range(len(batch.source))]
     return batch.source.new_tensor(values)[:, None, None, None]
+
+
+def patch_randomness(seed: int, batch: Batch) -> list[np.random.Generator]:
+    """What the patch loss draws for each image of a batch: its own, whatever the batch."""
+    return [generator_at(seed, batch.first + i, 4) for i in range(len(batch.source))]

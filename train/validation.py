@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train.data import Data, Split
 from pix2pix_batch.train.looks import Looks, RasterLooks
+from pix2pix_batch.train.metrics import ratio
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.value_ranges import ValueRanges
@@ -49,8 +50,9 @@ class Validation:
         self, generator: Generator, accelerator: Accelerator, stop: Callable[[], bool] | None = None
     ) -> tuple[dict[str, float], np.ndarray]:
         """``error`` (mean absolute difference, 0 to 255, of rasters over each band's range) and
-        ``sharpness``, in eval mode, and a sheet of samples: rows of input, output, target. Raises
-        :class:`ValidationStopped` once ``stop`` says so."""
+        ``sharpness`` (infinite where the targets alone are flat), in eval mode, and a sheet of
+        samples: rows of input, output, target. Raises :class:`ValidationStopped` once ``stop``
+        says so."""
         training, looks = generator.training, self.looks
         generator.eval()
         errors, gradients, rows = [], np.zeros(2), []
@@ -70,7 +72,7 @@ class Validation:
             if index in self.shown:
                 rows.append(looks.draw_row(source, output, target, *valid))
         generator.train(training)
-        sharpness = float(gradients[0] / gradients[1]) if gradients[1] else 1.0
+        sharpness = ratio(float(gradients[0]), float(gradients[1]))
         # A pair without data has no error, and one NaN would be the mean of all.
         defined = [error for error in errors if not np.isnan(error)]
         error = float(np.mean(defined)) if defined else 0.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from pix2pix_batch import cgroup
+from pix2pix_batch import cgroup, memory_limit
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.inference.decode_ahead import CODEC_THREADS_VARIABLE
@@ -64,6 +64,8 @@ def free_memory() -> int:
         found.append(allowed)
     if (soft := resource.getrlimit(resource.RLIMIT_RSS)[0]) != resource.RLIM_INFINITY:
         found.append(soft)
+    if (space := memory_limit.address_space()) is not None:
+        found.append(space)
     return min(found)
 
 

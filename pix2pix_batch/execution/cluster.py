@@ -215,7 +215,8 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
         raise OutputError(
             f"the workers do not start ({error}); see that there is memory enough for them "
             f"({capacity.free_memory() >> 20:,} MiB are free and allowed now), that the limits of "
-            "processes and open files (ulimit -u, -n) allow them, or ask for fewer --workers"
+            "memory, processes and open files (ulimit -v, -u, -n) allow them, or ask for fewer "
+            "--workers"
         ) from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pix2pix_batch import memory_limit
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.execution import preflight, worker
 from pix2pix_batch.execution.worker import ChunkOptions
@@ -91,14 +92,15 @@ def autotune_on_worker(
                 preflight.require_fit(handle.client, settings, chunk_options.needs)
             raise OutputError(
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
-                "there, then run the same command again"
+                f"there{memory_limit.describe()}, then run the same command again"
             ) from error
         finally:
             for one in opening:  # those that have not begun
                 one.cancel()
     raise OutputError(
-        "the workers die as they open the model; see that they have memory enough (fewer "
-        "--workers, a smaller --batch-size), then run the same command again"
+        "the workers die as they open the model; see that they have memory enough"
+        f"{memory_limit.describe()} (fewer --workers, a smaller --batch-size), then run the same "
+        "command again"
     )
 
 

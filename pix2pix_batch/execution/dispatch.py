@@ -12,6 +12,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from pix2pix_batch import memory_limit
 from pix2pix_batch.errors import OutputError, SchedulerGone
 from pix2pix_batch.execution import marker, preflight
 from pix2pix_batch.execution.chunk import (
@@ -306,8 +307,9 @@ class Dispatcher:
         if self.deaths > DEATHS_A_WORKER * (1 + len(self.workers.threads)):
             self.fatal = self.fatal or (
                 f"{format_count(self.deaths, 'worker')} died one after the other with no image "
-                "done between; see that they have memory enough, then run the same command "
-                "again: it goes on where this run stopped"
+                "done between; see that they have memory enough"
+                f"{memory_limit.describe()}, then run the same command again: it goes on where "
+                "this run stopped"
             )
 
     def _handle_failure(self, chunk: Chunk, error: Exception) -> None:

@@ -230,7 +230,7 @@ class ItemSelector:
         if not wanted or self.is_remote:
             return True
         known = (
-            history.knows(os.path.relpath(os.path.join(directory, name), self.out))
+            history.counts_output(os.path.relpath(os.path.join(directory, name), self.out))
             for directory, _, names in os.walk(os.path.join(self.out, item.output))
             for name in names
         )

@@ -174,6 +174,7 @@ class Job:
             self._settings_as_begun(history.job)
         for item in self.selector.select(history, self.summary.add):
             self.summary.planned += 1
+            self.summary.tars += item.tar
             if self.show_item is not None:
                 self.show_item(item)
         self._complete_summary()

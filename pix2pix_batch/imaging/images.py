@@ -19,6 +19,7 @@ from pix2pix_batch.imaging.kinds import suffixes as suffixes
 from pix2pix_batch.imaging.metadata.tiff import Fields
 from pix2pix_batch.imaging.output_formats import DEFAULT_QUALITY, OUTPUT_FORMATS, Extras
 from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
+from pix2pix_batch.memory_limit import explain_too_large
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels a generator may have."""
@@ -88,7 +89,7 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
         image, remark = _to_srgb(to_eight_bits(decoded.whole()), decoded)
         picture = _convert(_upright(image, orientation), channels)
     except MemoryError as error:
-        raise ImageError("too large for this machine's memory") from error
+        raise ImageError(explain_too_large()) from error
     except ImageError:
         raise
     except Exception as error:  # Pillow's conversions raise what they please

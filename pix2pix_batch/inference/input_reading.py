@@ -20,6 +20,7 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
+from pix2pix_batch.memory_limit import explain_too_large
 from pix2pix_batch.storage import files, local
 
 
@@ -182,7 +183,7 @@ def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Set
     except InputError as error:  # of a library that is not there
         raise ImageError(str(error)) from error
     except MemoryError as error:
-        raise ImageError("too large for this machine's memory") from error
+        raise ImageError(explain_too_large()) from error
     if valid is not None and not valid.any():
         raise ImageError("holds no data: every pixel is its value for none, or masked")
     if warnings and settings.tolerance.strict:

@@ -24,6 +24,7 @@ from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
 from pix2pix_batch.journal.record import PART, Record
+from pix2pix_batch.memory_limit import explain_too_large
 from pix2pix_batch.noise import SOURCE
 
 
@@ -54,7 +55,7 @@ class OutputWriter:
                 data, lost = self._encode(work)
         except MemoryError:
             # Without a stamp: another machine, or this one with fewer workers, may have the memory.
-            return Record(item.name, "failed", reason="too large for this machine's memory")
+            return Record(item.name, "failed", reason=explain_too_large())
         except Exception as error:
             reason = f"cannot be written as {item.form}: {error}"
             return Record(item.name, "failed", work.stamp, reason=reason)

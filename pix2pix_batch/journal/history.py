@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.journal import files_beside
 from pix2pix_batch.journal.events import Begun, Claimed, Counted, Ended, Event, Header, Recorded
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, decode_status
 from pix2pix_batch.journal.input_count import InputCount
@@ -88,6 +89,7 @@ class History:
         self._failed_members: dict[str, int] = {}
         self._unpacked: dict[str, float] = {}  # how many outputs each tar has in its directory
         self._warned: set[int] = set()
+        self._outdated: set[int] = set()  # hashes of the outputs left of inputs that failed since
         self._read()
 
     def _read(self) -> None:
@@ -133,9 +135,10 @@ class History:
 
     def _note_files_beside(self, lines: Sequence[FirstLine]) -> None:
         """Note which files beside outputs are this job's, of which nothing else counts any more."""
-        for line in select_valid(lines):
+        journals = [line.path for line in select_valid(lines) if line.header]
+        for path in (files_beside.path_of(self.out), *journals):
             with suppress(OSError):  # what cannot be read says nothing
-                for event, _ in read_lines(line.path) if line.header else ():
+                for event, _ in read_lines(path):
                     if isinstance(event, Recorded):
                         self._own_files_beside(event)
 
@@ -175,6 +178,9 @@ class History:
             if output := values.get("output"):
                 # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
+                self._outdated.discard(hash(output))
+            elif left := event.get("outdated"):
+                self._outdated.add(hash(left))
             self._own_files_beside(event)
             if event.is_tar:
                 self.tars.add(name)
@@ -249,6 +255,10 @@ class History:
     def knows(self, output: str) -> bool:
         """Whether ``output`` is recorded."""
         return bool(self._owners.get(output))
+
+    def counts_output(self, output: str) -> bool:
+        """Whether ``output`` is recorded, and no input has failed since that it was made of."""
+        return self.knows(output) and hash(output) not in self._outdated
 
     @property
     def knows_outputs(self) -> bool:

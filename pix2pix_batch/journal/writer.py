@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.journal import files_beside
 from pix2pix_batch.journal.events import REPLACES, Begun, Claimed, Counted, Ended, Header, Returned
 from pix2pix_batch.journal.history import CHOSEN_KEYS, History, require_same
 from pix2pix_batch.journal.reader import FirstLine, is_locked, read_header, replaces
@@ -184,6 +185,10 @@ class Journal(History):
             return
         try:
             replaced = self._list_replaced()
+            if self.shard is None:
+                files_beside.path_of(self.out).unlink(missing_ok=True)  # it was read before
+            else:
+                files_beside.keep(self.out, (path for path in replaced if path != self.path))
             # First this, then the removal of the old ones: a crash in between leaves journals that
             # its first line has put out of force.
             os.replace(self._write_path, self.path)  # it says that the others do not count any more

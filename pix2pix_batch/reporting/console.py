@@ -34,7 +34,7 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
     journal = escape(journal_of(out, shard))
     if summary.dry_run:
         yield (
-            f"{format_count(summary.planned, 'image')} would be converted, "
+            f"{_format_planned(summary)} would be converted, "
             f"{summary.skipped:,} are done, {summary.failed:,} would fail"
             f"{_format_failed_before(summary)}"
         )
@@ -65,6 +65,15 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
         summary.outdated, summary.outdated_such, "; 'status OUT --verify' tells them all"
     )
     yield from format_end(summary)
+
+
+def _format_planned(summary: Summary) -> str:
+    """What a dry run counts: of tars, the images are known once they are read."""
+    if not (tars := summary.tars):
+        return format_count(summary.planned, "image")
+    images = summary.planned - tars
+    counted = format_count(tars, "tar")
+    return f"{format_count(images, 'image')} and {counted}" if images else counted
 
 
 def format_doubtful(summary: Summary) -> Iterator[str]:

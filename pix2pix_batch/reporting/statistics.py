@@ -124,9 +124,9 @@ class Statistics:
     much again to count them.
     """
 
-    def __init__(self, events: Iterable[Event], *, only_present: bool = False) -> None:
-        """``events``: those of all journals, one journal after the other; ``only_present``: leave
-        out what the last counts of the inputs did not find."""
+    def __init__(self, events: Iterable[Event]) -> None:
+        """``events``: those of all journals, one journal after the other. What the last counts of
+        the inputs did not find is left out."""
         self.job: Values = {}
         self.is_dataset = False
         self.pace = Throughput()
@@ -158,7 +158,7 @@ class Statistics:
             elif isinstance(event, Claimed):
                 self._claimed.update(event.names)
             elif isinstance(event, Counted):
-                if only_present and isinstance(event.gone, list):
+                if isinstance(event.gone, list):
                     self._note_presence(event.gone, event.back)
             elif isinstance(event, Returned):
                 if event.worker:

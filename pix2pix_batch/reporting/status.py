@@ -113,7 +113,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
     if not running and (is_locked(lock_of(out)) or is_locked(lock.lock_of(out))):
         running = ["all"]
     story = RunStatistics()
-    tally = Statistics(story.observe(read_events(out)), only_present=True)
+    tally = Statistics(story.observe(read_events(out)))
     pace, counts = tally.pace, story.count_present(tally.counts)
     groups = {
         status: [

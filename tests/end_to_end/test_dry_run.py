@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,15 @@ def test_dry_run_beside_a_journal_changes_nothing(tmp_path: Path, tiny: Path) ->
     ran = here("convert", source, out, "--model", tiny, "--dry-run", "--format", "jpg")
     assert ran.code == 2
     assert "format was 'png', now 'jpg'" in error_of(ran)
+
+
+def test_dry_run_counts_tars(tmp_path: Path, tiny: Path) -> None:
+    """Whose images it does not read."""
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "a.tar", "w"):
+        pass
+    ran = here("convert", tmp_path / "in", tmp_path / "out", "--model", tiny, "--dry-run")
+    assert (ran.code, "1 tar would be converted, 0 are done" in ran.err) == (0, True), ran.err
 
 
 def test_dry_run_lists_all(tmp_path: Path, tiny: Path) -> None:

@@ -480,6 +480,13 @@ def test_what_is_lost_of_an_unpacked_tar_is_made_again(
     assert {path.name: path.read_bytes() for path in made.iterdir()} == before
     assert here("status", out, "--verify").code == 0
     assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
+    # the output of a member that fails now stays, and stands for no other
+    pack(source, {**samples(0), "0/0002.jpg": b"broken now"})
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (4, 0, 1)
+    lost.unlink()
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (4, 0, 1)
+    assert lost.read_bytes() == before[lost.name]
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
 
 
 def test_tars_on_s3(tmp_path: Path, tiny: Path, s3: Any, in_process: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,15 @@ _charts: dict[str, str] = {}
 _draw_curves = report.curves
 
 
-def _curves_once(records: list[dict[str, Any]], group: str) -> str:
+def _curves_once(records: list[dict[str, Any]], group: str, wanted: Iterable[str]) -> str:
     """As the real one; of figures of the same names and kinds only once, since drawing takes longer
     than a small run. Where a page's charts are looked at, they are its own (``own_charts``)."""
-    names = list(records[-1][group])
+    names = list(wanted)
     values = [record[group].get(name) for record in records for name in names]
     whole = all(value is not None and math.isfinite(value) for value in values)
     key = repr([group, names, len(records) > 1, whole])
     if key not in _charts:
-        _charts[key] = _draw_curves(records, group)
+        _charts[key] = _draw_curves(records, group, names)
     return _charts[key]
 
 

@@ -239,6 +239,24 @@ def test_outer_blocks_can_stay(pairs: Path, tmp_path: Path) -> None:
     }
 
 
+def test_patches_teach_textures_that_l1_blurs(tmp_path: Path) -> None:
+    """Inputs and targets are noise: nothing says where a detail is."""
+    data, random = tmp_path / "data", np.random.default_rng(0)
+    noise = random.integers(0, 256, (2, 4, 32, 32, 3), dtype=np.uint8)
+    for side, images in zip("AB", noise, strict=True):
+        (data / side).mkdir(parents=True)
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(data / side / f"{i}.png")
+    x, strengths = torch.from_numpy(noise[0, :1]).permute(0, 3, 1, 2) / 127.5 - 1, []
+    for name, weight in (("l1", 0.0), ("patches", 100.0)):
+        changes: dict[str, Any] = {"lambda_gan": 0.0, "lambda_patches": weight}
+        changes |= {"l1_pixels": 8, "lambda_l1": 10.0, "epochs": 10, "lr": 0.01}
+        made, _ = finished(data, tmp_path / name, **changes)
+        with torch.no_grad():
+            strengths.append(made.generator.eval()(x).std().item())
+    assert strengths[0] < 0.1 and 0.25 < strengths[1] < 0.7  # the targets': 0.58
+
+
 def test_another_network_cannot_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     _, (path, *_) = finished(pairs, tmp_path / "first")
     message = (

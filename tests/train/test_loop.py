@@ -19,7 +19,7 @@ from pix2pix_batch.train.accelerator import make_accelerator
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer
-from pix2pix_batch.train.meter import StepRecord
+from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.rundir import RunDirectory
 from pix2pix_batch.train.schedule import learning_rate, update_average
 from pix2pix_batch.train.step import Batch, training_masks
@@ -162,6 +162,12 @@ def test_records_tell_the_rate_of_their_last_step(pairs: Path, tmp_path: Path) -
     )
 
 
+def test_the_last_step_is_of_the_last_epoch(pairs: Path, tmp_path: Path) -> None:
+    """Two steps of four images are 8/6 of an epoch, and as near as steps come to one."""
+    trainer(pairs, tmp_path / "run", epochs=1, batch_size=4, every=1).fit()
+    assert [record["epoch"] for record in records(tmp_path / "run")] == [0.667, 1.0]
+
+
 def test_records_hold_the_means_of_their_steps(pairs: Path, tmp_path: Path) -> None:
     told = Tell()
     trainer(pairs, tmp_path / "run", every=5, epochs=2).fit(told)
@@ -173,6 +179,13 @@ def test_records_hold_the_means_of_their_steps(pairs: Path, tmp_path: Path) -> N
             assert record["losses"][name] == pytest.approx(sum(values) / len(values))
         assert record["losses"]["l1"] > 0
         assert 0 <= record["data_share"] <= 1 and record["images_per_second"] > 0
+
+
+def test_a_stopped_run_of_an_earlier_version_has_means_of_what_all_steps_logged() -> None:
+    meter = Meter({"steps": 2, "sums": {"d": 0.0, "gan": 0.0, "l1": 2.0}})
+    for losses in ({"l1": 4.0, "grid": 1.0}, {"l1": 2.0, "grid": 1.0}):
+        meter.add(losses)
+    assert meter.means() == {"l1": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -260,14 +273,15 @@ def test_without_ema_the_result_is_the_generator(pairs: Path, tmp_path: Path) ->
 
 
 def test_without_a_gan_the_discriminator_stays(pairs: Path, tmp_path: Path) -> None:
-    made = trainer(pairs, tmp_path / "run", epochs=1, lambda_gan=0)
+    """And the losses that are logged are those that the recipe has."""
+    made = trainer(pairs, tmp_path / "run", epochs=1, lambda_gan=0, lambda_grid=1, lambda_patches=2)
     before = {k: v.clone() for k, v in made.discriminator.state_dict().items()}
     generator = made.generator.down[0].conv.weight.clone()
     made.fit()
     assert_equal(made.discriminator.state_dict(), before)
     assert not torch.equal(made.generator.down[0].conv.weight, generator)
     losses = records(tmp_path / "run")[-1]["losses"]
-    assert losses["d"] == losses["gan"] == 0 < losses["l1"]
+    assert list(losses) == ["l1", "grid", "patches"] and min(losses.values()) > 0
 
 
 # Stopping and going on. 6 steps, of two passes over the data or more; a record and a checkpoint

@@ -124,6 +124,19 @@ def test_values_are_looked_at(tmp_path: Path, kind: str) -> None:
     assert any(told in line for line in found), found
 
 
+def test_labels_of_16_bits_have_a_remedy_that_helps(tmp_path: Path) -> None:
+    """Their high bytes are all 0; PNG files, of which no name says that they are rasters."""
+    lay(tmp_path, A, B, 12, photo, lambda i: plan(i).astype(np.uint16))
+    remedy = ["out_channels=1", "output_range={type: uint16, percentiles: [0, 100]}"]
+    (found,) = doubts(tmp_path)
+    assert found.startswith("every B is of one colour (0): its files have samples of uint16; ")
+    assert f"--set {remedy[0]} --set '{remedy[1]}'" in found
+    settings = [word for one in ("size=64", *remedy) for word in ("--set", one)]
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path), *settings])
+    assert ran.exit_code == 0 and "rasters B: 12 files, uint16, 1 band" in ran.stdout
+    assert "no problems" in ran.stdout
+
+
 STRANGE: dict[str, tuple[Make, str]] = {
     "square pictures": (photo, "no image is wider than high"),
     "a panorama": (lambda i: np.asarray(Image.fromarray(photo(i)).resize((128, 64))), "run on"),

@@ -72,7 +72,12 @@ def launch(
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "masks, average, accumulated": {"size": 64, "ema": 0.9, "accumulate": 2, "epochs": 4},
-    "penalty": {"gan_mode": "wgangp", "norm": "batch-statistics", "spectral_norm": True},
+    "penalty, patches": {
+        "gan_mode": "wgangp",
+        "norm": "batch-statistics",
+        "spectral_norm": True,
+        "lambda_patches": 100.0,
+    },
 }
 
 

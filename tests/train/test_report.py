@@ -130,6 +130,21 @@ def test_there_is_a_curve_for_every_figure(tmp_path: Path) -> None:
     assert "nan" not in text.lower().replace("nanosecond", "")
 
 
+@pytest.mark.usefixtures("own_charts")
+def test_curves_are_of_the_losses_that_the_recipe_has(tmp_path: Path) -> None:
+    """Earlier versions logged d and gan always, and no other than these and L1."""
+    run = make_run(tmp_path / "run", 3)
+    first, *others, last = (run / "metrics.jsonl").read_text().splitlines()
+    record = json.loads(last)
+    record["losses"] = {"l1": 0.5, "grid": 0.25}
+    record["validation"]["sharpness"] = None
+    (run / "metrics.jsonl").write_text("\n".join([first, *others, json.dumps(record)]))
+    text, page = report(run, small(lambda_gan=0, lambda_grid=1, lambda_texture=1))
+    assert "infsharpness" in " ".join(page.words.split())
+    titles = re.findall(r">\s*(d|gan|l1|grid|texture)\s*</text>", text)
+    assert titles == ["l1", "grid"]
+
+
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (3, 3), (SHEETS, SHEETS), (37, SHEETS)])
 def test_sheets_are_spread_and_the_last_is_among_them(
     tmp_path: Path, count: int, shown: int

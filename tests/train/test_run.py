@@ -517,6 +517,9 @@ def test_a_run_among_its_own_pairs_is_refused(tmp_path: Path) -> None:
     assert not (data / "train" / "run").exists()
     assert train(data, data / "run", epochs=1).code == 0
     assert train(data, data / "run", epochs=1).code == 0
+    for side in ("A", "B"):
+        shutil.copytree(data / "train", tmp_path / "sides" / side)
+    assert "lies inside" in refused(tmp_path / "sides", tmp_path / "sides" / "B" / "run")
 
 
 def test_one_image_only(tmp_path: Path) -> None:

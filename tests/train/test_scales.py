@@ -89,7 +89,7 @@ def test_a_step_is_the_published_objectives() -> None:
     l1 = (fake - target).abs().mean()
     (2.0 * gan + 10.0 * match + 3.0 * l1).backward()
     assert match > 0.01
-    expected = torch.stack([d_loss, gan, l1]).detach().float()
+    expected = torch.stack([d_loss, gan, l1, match]).detach().float()
     torch.testing.assert_close(told, expected, rtol=1e-5, atol=1e-6)
     descend(own)
     for ours, theirs in ((generator, own), (judge, others)):

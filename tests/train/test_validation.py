@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,14 @@ def validate(pairs: Pairs, **changes: Any) -> tuple[dict[str, float], np.ndarray
 def test_error_is_the_mean_difference() -> None:
     figures, _ = validate(Pairs(5))
     assert figures["error"] == pytest.approx(128 - 3)
-    assert figures["sharpness"] == 1, "nothing to be sharp about"
+    assert figures["sharpness"] == 1, "nothing to be sharp about, and nothing sharp"
+
+
+def test_edges_where_the_targets_are_flat_have_no_sharpness() -> None:
+    pairs, recipe = Pairs(2), small()
+    generator = UNet(recipe.architecture).init_weights()
+    figures, _ = Validation(pairs, recipe)(generator.train(), make_accelerator(recipe, "cpu"))
+    assert figures["sharpness"] == math.inf
 
 
 @pytest.mark.parametrize("count", [1, 2, SHOWN, SHOWN + 1, LIMIT, LIMIT + 1, 12345])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,17 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_for_each_validation() -> N
         "step 3 of 1,200, epoch 0.8, 12.3 images/s  d 0.693  gan 0.750  l1 0.250  "
         "validation: error 31.4, sharpness 0.75\n"
     )
+
+
+def test_what_is_infinite_is_none_in_the_records() -> None:
+    one = replace(record(1), validation={"error": 1.5, "sharpness": math.inf})
+    assert one.as_dict()["validation"] == {"error": 1.5, "sharpness": None}
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.start(0, 9)
+    progress.record(one, SHEET)
+    progress.close()
+    assert stream.getvalue().endswith("validation: error 1.5, sharpness inf\n")
 
 
 def test_elsewhere_a_line_now_and_then_tells_that_it_goes_on(

@@ -151,6 +151,7 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
         "lambda_perceptual": draw(st.floats(0, 1e6)) if values["out_channels"] in (1, 3) else 0,
         "lambda_texture": draw(st.floats(0, 1e6)),
         "lambda_grid": draw(st.floats(0, 1e6)),
+        "lambda_patches": draw(st.floats(0, 1e6)),
         "l1_pixels": draw(st.sampled_from([n for n in (1, 2, 4, 8, 16, 32) if size % n == 0])),
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,

@@ -33,6 +33,7 @@ from pix2pix_batch.imaging.decoding.tiff_decoder import decode_tiff
 from pix2pix_batch.imaging.decoding.tiff_samples import fit_sixteen_bits
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.metadata import tiff_tags as tags
+from pix2pix_batch.memory_limit import explain_too_large
 
 
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
@@ -72,7 +73,7 @@ def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
             raise ImageError(beginnings.CHANGED) from error
         raise
     except MemoryError as error:
-        raise ImageError("too large for this machine's memory") from error
+        raise ImageError(explain_too_large()) from error
     except Exception as error:  # decoders raise what they please on damaged files
         raise ImageError(f"damaged: {describe_failure(error)}") from error
 

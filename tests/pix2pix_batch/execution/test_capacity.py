@@ -170,17 +170,25 @@ def test_no_more_workers_than_the_processs_memory_takes() -> None:
     """The machine may have more of it than a container, or a limit, lets it have."""
     code = """
 import resource, sys
-soft, engine, spawned = map(int, sys.argv[1:])
-resource.setrlimit(resource.RLIMIT_RSS, (soft, resource.RLIM_INFINITY))
+limit, (soft, engine, spawned) = sys.argv[1], map(int, sys.argv[2:])
+resource.setrlimit(getattr(resource, limit), (soft, resource.RLIM_INFINITY))
 from pix2pix_batch.execution import capacity
 capacity.cores = lambda: 64
 print(capacity.default_workers(engine, spawned=bool(spawned)))
+from pix2pix_batch import memory_limit
+print(memory_limit.explain_too_large())
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    for count, spawned in ((0, 0), (1, 0), (2, 0), (1, 1)):
+    for limit, count, spawned in (("AS", 0, 0), ("RSS", 1, 0), ("AS", 2, 0), ("RSS", 1, 1)):
         each = ENGINE + OWN + (SPAWNED if spawned else 0)
-        numbers = map(str, (SHARED + count * each + 1000, ENGINE, spawned))
+        numbers = [str(n) for n in (SHARED + count * each + 1000, ENGINE, spawned)]
         found = subprocess.run(
-            [sys.executable, "-c", code, *numbers], env=environment, capture_output=True, check=True
+            [sys.executable, "-c", code, f"RLIMIT_{limit}", *numbers],
+            env=environment,
+            capture_output=True,
+            check=True,
         )
-        assert int(found.stdout) == max(1, count)
+        workers, reason = found.stdout.decode().splitlines()
+        assert int(workers) == max(1, count)
+        is_named = f" (ulimit -v gives each process {int(numbers[0]) >> 20:,} MiB)" in reason
+        assert is_named == (limit == "AS"), reason

@@ -225,6 +225,17 @@ def test_failures_stand_by_reason(job: Job) -> None:
     assert "Nothing was converted." in words
 
 
+def test_inputs_that_are_gone_do_not_count(job: Job) -> None:
+    job.done("a.png")
+    job.done("left.png")
+    job.add(Record("bad.png", "failed", reason="cannot be read"))
+    job.tell(total=1, gone=["left.png", "bad.png"])
+    text = job.write()
+    words = Parsed(text).words
+    assert "1converted" in words and "0failed" in words
+    assert "left.png" not in text and "cannot be read" not in text
+
+
 def test_a_failure_that_was_mended_is_gone(job: Job) -> None:
     job.add(Record("a.png", "failed", reason="cannot be read"))
     job.done("a.png")
