@@ -83,11 +83,11 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
     channels = _own_channels(image) if channels is None else channels
     try:
         orientation = orientation_of(image) if decoded.turned is None else 1
-        exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
+        exif = exif_of(image)
         if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
             return Picture(_match_channels(pixels, channels), exif=exif, warnings=tuple(remarks))
         image, remark = _to_srgb(to_eight_bits(decoded.whole()), decoded)
-        picture = _convert(_upright(image, orientation), channels)
+        picture = _convert(turn_upright(image, orientation), channels)
     except MemoryError as error:
         raise ImageError(explain_too_large()) from error
     except ImageError:
@@ -139,7 +139,14 @@ def _match_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     return np.concatenate([pixels] * channels, axis=2)  # several times faster than repeat
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
+def exif_of(image: Image.Image) -> bytes:
+    """The block of EXIF that an image's file held; empty if none."""
+    block = image.info.get("exif")
+    return block if isinstance(block, bytes) else b""
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """An image of that EXIF orientation, upright."""
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.label_images import find_edges, read_labels
-from pix2pix_batch.label_map import LabelMap, parse_labels
+from pix2pix_batch.label_map import Colour, LabelMap, parse_labels
 
 PALETTE = ((0, 0, 0), (128, 64, 128), (255, 0, 0), (1, 2, 3), (70, 70, 70))
+
+IDS = np.array([[0, 1, 2, 3], [4, 0, 1, 4]], np.uint8)
 
 
 def encode(image: Image.Image, form: str = "PNG", **values: object) -> bytes:
@@ -66,6 +70,48 @@ def test_each_label_is_a_channel(ids: np.ndarray, edges: bool) -> None:
 def test_what_is_no_label_is_told(image: Image.Image, labels: LabelMap, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_labels(encode(image), labels)
+
+
+def four_bits(ids: np.ndarray) -> bytes:
+    """A PNG file of grey of 4 bits, which Pillow does not write; an even number of columns."""
+    rows = (ids[:, ::2] << 4 | ids[:, 1::2]).astype(np.uint8)
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", *ids.shape[::-1], 4, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(body)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("data", "largest"),
+    [
+        (encode(Image.fromarray(IDS.astype(np.uint16)), "TIFF"), "65,535"),
+        (encode(Image.fromarray(IDS.astype(np.uint16)), "JPEG2000"), "65,535"),
+        (four_bits(IDS), "15"),
+        (b"P5 # labels\n4 2\n5\n" + IDS.tobytes(), "5"),
+        (b"P2\n4 2 65535\n" + b" ".join(b"%d" % k for k in IDS.flat), "65,535"),
+        (encode(Image.fromarray(IDS).convert("1")), "1"),
+        (encode(Image.fromarray(IDS).convert("1"), "TIFF"), "1"),
+    ],
+)
+def test_grey_of_another_depth_is_refused(data: bytes, largest: str) -> None:
+    """It would come out scaled to 8 bits: label 0 for each of 16 bits, 17 for 1 of 4."""
+    with pytest.raises(ImageError, match=f"holds grey values from 0 to {largest}; .*store it so"):
+        read_labels(data, LabelMap(64))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("palette", [None, PALETTE])
+def test_labels_are_turned_upright(palette: tuple[Colour, ...] | None, form: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image = Image.fromarray(IDS if palette is None else np.array(PALETTE, np.uint8)[IDS])
+    found = read_labels(encode(image, form, exif=exif), LabelMap(5, palette=palette))
+    assert np.array_equal(found.pixels.argmax(2), np.rot90(IDS, -1))
+    assert found.orientation == 6 and bool(found.exif) == (form == "PNG")
 
 
 def test_labels_are_told(tmp_path: Path) -> None:
