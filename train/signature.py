@@ -46,7 +46,7 @@ def data_signature(parts: Sequence[Part], budget: int = BUDGET) -> str:
     is_small = sum(map(sum, sizes)) <= budget
     share = budget if is_small else max(2 * BLOCK, budget // count)
     files = [file for part in parts for file in part.files]
-    contents = threads.map_ahead(lambda file: _content(file, share), files)
+    contents = threads.map_ahead(lambda file: _contents(file, share), files)
     digest = hashlib.blake2b(digest_size=16)
     for part, its in zip(parts, sizes, strict=True):
         hashes = [next(contents) for _ in its]
@@ -61,13 +61,17 @@ def _size(file: Path) -> int:
         raise _unreadable(file, error) from error
 
 
-def _content(file: Path, share: int) -> str:
-    """BLAKE2b, hex, of the file, or of ``share`` bytes of it."""
-    digest = hashlib.blake2b(digest_size=16)
+def _contents(file: Path, share: int) -> str:
+    """BLAKE2b, hex, of the file, and of what else decides its values."""
+    others = [_content(Path(source), share) for source in local.list_sources(str(file))]
+    return _content(file, share, "".join(others).encode() + local.read_told(str(file)))
+
+
+def _content(file: Path, share: int, others: bytes = b"") -> str:
+    """BLAKE2b, hex, of ``others`` and of the file, or of ``share`` bytes of it."""
+    digest = hashlib.blake2b(others, digest_size=16)
     try:
         with file.open("rb") as stream:
-            for source in local.list_sources(str(file)) if file.suffix.lower() == local.VRT else ():
-                digest.update(_content(Path(source), share).encode())  # which hold its pixels
             size = stream.seek(0, 2)
             stream.seek(0)
             if size <= share:

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.storage.local import AUXILIARY as AUXILIARY
 from pix2pix_batch.storage.local import open_descriptor
 
-AUXILIARY = ".aux.xml"
 PLAIN = (".wld", ".prj")
 """Suffixes that are the same whatever the image's format."""
 

@@ -27,6 +27,17 @@ VRT = ".vrt"
 SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
 """What a VRT says of the files that it is made of (gdal.org, "VRT -- GDAL Virtual Format")."""
 
+MASK, AUXILIARY = ".msk", ".aux.xml"
+"""What GDAL adds to a raster's name for files beside it: a mask, and what else it knows."""
+TOLD = re.compile(rb"<NoDataValue\b[^>]*>[^<]*<")
+"""What decides values among what GDAL knows; programs that show a file add statistics."""
+LARGEST_TOLD = 1 << 24
+"""Bytes of it that are looked at."""
+IN_PLACE_OF_SUFFIX = (".hdr", ".HDR", ".ige")
+"""Of a raster's name: ENVI's header, and the pixels of large files of Erdas."""
+WITH_OTHERS = {VRT: (), ".tif": (), ".tiff": (), ".img": IN_PLACE_OF_SUFFIX}
+"""Suffixes of files whose values others decide too, and the names of those in their place."""
+
 DEEPEST = 4
 """VRTs of VRTs that are looked into; one may name itself."""
 
@@ -166,22 +177,43 @@ def file_size(path: str) -> int:
 
 
 def _stamp(path: str, status: os.stat_result) -> str:
-    """A file's stamp; of a VRT, which is made of other files, it changes when these do."""
+    """A file's stamp; of a raster whose values other files decide too, it changes when these do."""
     stamp = common.stamp(status)
-    if not path.lower().endswith(VRT):
+    if os.path.splitext(path)[1].lower() not in WITH_OTHERS:
         return stamp
-    stamps = hashlib.blake2b(digest_size=8)
+    told = [read_told(path)]
     for source in list_sources(path):
         there = os.stat(source) if os.path.isfile(source) else None
-        stamps.update(common.stamp(there).encode() if there else b"absent")
-    return f"{stamp}:{stamps.hexdigest()}"
+        told.append(common.stamp(there).encode() if there else b"absent")
+    if not any(told):
+        return stamp
+    return f"{stamp}:{hashlib.blake2b(b''.join(told), digest_size=8).hexdigest()}"
+
+
+def read_told(path: str) -> bytes:
+    """What a file beside a raster tells of its values (:data:`TOLD`); empty if there is none."""
+    if os.path.splitext(path)[1].lower() not in WITH_OTHERS:
+        return b""
+    try:
+        with open_regular(path + AUXILIARY) as file:
+            return b"".join(TOLD.findall(file.read(LARGEST_TOLD)))
+    except (OSError, ImageError, ValueError):
+        return b""
 
 
 def list_sources(path: str, depth: int = 0) -> Iterator[str]:
-    """The paths of the files that a VRT names, and those that the VRTs among them name.
+    """The paths of the other files that decide a raster's values: those beside it (its
+    :data:`MASK`, and :data:`IN_PLACE_OF_SUFFIX`), and of a VRT those that it names, and theirs.
 
-    What they are is left to GDAL, which refuses those that it does not find.
+    What a VRT names is left to GDAL, which refuses what it does not find.
     """
+    stem, suffix = os.path.splitext(path)
+    own = WITH_OTHERS.get(suffix.lower())
+    if own is None:
+        return
+    yield from filter(os.path.isfile, [path + MASK, *(stem + name for name in own)])
+    if suffix.lower() != VRT:
+        return
     try:
         with open_regular(path) as file:
             text = file.read(common.LARGEST).decode(errors="surrogateescape")
@@ -190,7 +222,7 @@ def list_sources(path: str, depth: int = 0) -> Iterator[str]:
     for name in map(html.unescape, SOURCES.findall(text)):
         source = os.path.join(os.path.dirname(path), name.strip())
         yield source
-        if depth < DEEPEST and source.lower().endswith(VRT):
+        if depth < DEEPEST:
             yield from list_sources(source, depth + 1)
 
 

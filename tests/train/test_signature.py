@@ -98,3 +98,15 @@ def test_a_vrt_has_the_contents_of_the_files_that_it_names(tmp_path: Path) -> No
     assert len(seen) == 2
     tile.write_bytes(b"1")  # at another time
     assert signature.data_signature([Part(("x", "train"), (mosaic,))]) in seen
+
+
+def test_what_lies_beside_a_raster_counts(tmp_path: Path) -> None:
+    raster, mask, header = (tmp_path / name for name in ("a.tif", "a.tif.msk", "a.tif.aux.xml"))
+    raster.write_bytes(b"1")
+    parts = [Part(("x", "train"), (raster,))]
+    seen = [signature.data_signature(parts)]
+    mask.write_bytes(b"1")
+    seen.append(signature.data_signature(parts))
+    header.write_text("<NoDataValue>0</NoDataValue>")
+    seen.append(signature.data_signature(parts))
+    assert len(set(seen)) == 3

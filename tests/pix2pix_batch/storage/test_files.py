@@ -41,6 +41,45 @@ def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize(
+    ("raster", "name", "content", "other"),
+    [
+        ("a.tif", "a.tif.msk", b"1", b"22"),
+        ("a.img", "a.hdr", b"byte order = 0", b"byte order =  1"),
+        (
+            "a.tif",
+            "a.tif.aux.xml",
+            b"<NoDataValue>0</NoDataValue>",
+            b"<NoDataValue>1</NoDataValue>",
+        ),
+    ],
+)
+def test_a_raster_changes_with_what_lies_beside_it(
+    tmp_path: Path, raster: str, name: str, content: bytes, other: bytes
+) -> None:
+    path, beside = tmp_path / raster, tmp_path / name
+    path.write_bytes(b"pixels")
+    stamps = [files.stamp_of(str(path))]
+    for found in (content, other):
+        beside.write_bytes(found)
+        stamps.append(files.stamp_of(str(path)))
+        assert files.read_file(str(path))[1] == stamps[-1]
+    assert len(set(stamps)) == 3
+    beside.unlink()
+    assert files.stamp_of(str(path)) == stamps[0]
+
+
+def test_statistics_beside_a_raster_change_nothing(tmp_path: Path) -> None:
+    """QGIS writes them when it shows a file; so do masks beside what is no raster."""
+    raster, picture = tmp_path / "a.tif", tmp_path / "a.png"
+    raster.write_bytes(b"1")
+    picture.write_bytes(b"2")
+    before = [files.stamp_of(str(path)) for path in (raster, picture)]
+    (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset><MDI>STATISTICS_MEAN</MDI></PAMDataset>")
+    (tmp_path / "a.png.msk").write_bytes(b"3")
+    assert before == [files.stamp_of(str(path)) for path in (raster, picture)]
+
+
 def test_a_vrt_changes_with_the_files_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "tiles").mkdir()
     tile, mosaic, whole = (tmp_path / name for name in ("tiles/a&b.tif", "row.vrt", "all.vrt"))
