@@ -147,7 +147,8 @@ class GdalRaster:
             colours=tuple(file.colorinterp[index - 1] for index in self.indexes),
             compression=compression if compression in LOSSLESS else "DEFLATE",
             block=None if block is None else (int(block[0]), int(block[1])),
-            interleave=str(tags.get("INTERLEAVE", "PIXEL")).lower(),
+            # GeoTIFF knows nothing but these two; ENVI has "line" too.
+            interleave="pixel" if tags.get("INTERLEAVE", "PIXEL") == "PIXEL" else "band",
             overviews=tuple(file.overviews(self.indexes[0])),
             has_gaps=bool(floats or has_nodata or self._has_mask or self._alpha),
             nodata=find_common_nodata(self._nodata, self.side),
