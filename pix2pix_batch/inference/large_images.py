@@ -11,11 +11,16 @@ from pathlib import Path
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
 from pix2pix_batch.generators.layers import LayeredDescription
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
+from pix2pix_batch.imaging.metadata import exif
+from pix2pix_batch.imaging.metadata.tiff_tags import ASSOCIATED, EXTRA
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.gdal_raster import describe_unlike
 from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
 from pix2pix_batch.imaging.raster.profile import GEOTIFF
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
@@ -83,7 +88,8 @@ def _open_measured(item: Item, info: BundleInfo, settings: Settings) -> Raster |
         return None
     bands = input_reading.split_bands(settings.bands)
     try:
-        return open_raster(item.path, item.file_name, info.ranges.input, bands, item.page)
+        side = info.ranges.input
+        return open_raster(item.path, item.file_name, side, bands, item.page, is_picture=not raster)
     except InputError as error:  # rasterio is not there
         if raster:
             raise ImageError(str(error)) from error
@@ -252,6 +258,8 @@ def make_tiles(
         raise ImageError(f"an image {told}; convert it into a directory on a disk")
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
+    if not input_reading.is_raster(item.file_name, info, settings.bands):
+        _require_upright(raster, item, info)
     size, part = _plan_tiles(info, settings)
     strict = settings.tolerance.strict
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
@@ -261,6 +269,24 @@ def make_tiles(
         if item.rows is None:  # else others may be at work on theirs
             store.remove()
         raise
+
+
+def _require_upright(raster: Raster, item: Item, info: BundleInfo) -> None:
+    """Refuse a picture that would be turned, or its colours divided by their alpha, if it were read
+    as a whole. Raises :class:`ImageError`."""
+    height, width = raster.height, raster.width
+    with library.explain_errors("read"), pages.open_tiff(item.path, item.page) as tiff:
+        if tiff is None:
+            return
+        if (orientation := exif.read_orientation(tiff)) != 1:
+            what = f"is not upright (its orientation is {orientation})"
+            raise NotToleratedError(describe_unlike(height, width, what, "upright"))
+        extra = tiff.directory({EXTRA}).get(EXTRA)
+    takes_alpha = info.architecture.in_channels == 4
+    if takes_alpha and extra is not None and extra.numbers() == (ASSOCIATED,):
+        raise NotToleratedError(
+            describe_unlike(height, width, "has premultiplied colours", "with plain ones")
+        )
 
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging import pages
+from pix2pix_batch.imaging.metadata import exif
 from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.bands import choose_bands, describe_other_names
@@ -29,6 +30,9 @@ from pix2pix_batch.imaging.raster.survey import Survey
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
+WHITE = 255
+"""Over which pictures are laid where they are transparent."""
+
 MOST_BANDS = 1024
 """Bands that a file may have of which some are read; what a damaged header says is soon more."""
 
@@ -45,16 +49,19 @@ class GdalRaster:
         page: int = 0,
         *,
         is_told: bool = True,
+        is_picture: bool = False,
     ) -> None:
         """See :func:`pix2pix_batch.imaging.raster.reading.open_raster`."""
         rasterio = library.rasterio()
+        self.is_picture = is_picture
         self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
         self._survey = Survey(side, is_told)
         self._memory: Any = None
         with library.explain_errors("read as a raster"):
             if isinstance(place, bytes):
-                self._memory = rasterio.io.MemoryFile(select_page(place, page) if page else place)
+                place = select_page(place, page) if page else place
+                self._memory = rasterio.io.MemoryFile(place)
             elif page:
                 self._memory = PagedFile(place, pages.find_patches_of_file(place, page))
             path = place if isinstance(place, str) and not page else self._memory.name
@@ -62,6 +69,8 @@ class GdalRaster:
         self._blocks: BlockChecker | None = None
         try:
             self._begin(bands)
+            if self._file.driver == "GTiff" and _read_orientation(place, page) != 1:
+                self.warnings.append("its orientation is left out: rasters are read as they lie")
             self._blocks = BlockChecker(self._file, place, self.indexes)
         except BaseException:
             self.close()
@@ -85,8 +94,6 @@ class GdalRaster:
             raise ImageError(f"has {format_count(file.count, 'band')}; up to {MOST_BANDS} are read")
         if self.side.is_picture and file.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE"):
             self.warnings.append("its colour profile is left out: it is read window by window")
-        if file.driver == "GTiff" and file.tags(ns="TIFF").get("TIFFTAG_ORIENTATION", "1") != "1":
-            self.warnings.append("its orientation is left out: rasters are read as they lie")
         if file.driver == "GTiff" and (count := len(file.subdatasets)) > 1:
             self.warnings.append(describe_left_pages(count))
         enums = library.rasterio().enums
@@ -186,12 +193,19 @@ class GdalRaster:
             masked = self._read_mask(window, shape)
         nodata = [[value] for value in self._nodata]
         cleaned = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        if self.is_picture and self._alpha is not None and masked is not None:
+            cleaned[0][masked] = WHITE
         self._survey.add(*cleaned, self.warnings)
         return cleaned
 
     def _read_mask(self, window: Any, shape: tuple[int, int]) -> np.ndarray | None:
         if self._alpha is not None:
-            return self._file.read(self._alpha, window=window, out_shape=shape) == 0
+            alpha = self._file.read(self._alpha, window=window, out_shape=shape)
+            if self.is_picture and ((alpha > 0) & (alpha < np.iinfo(alpha.dtype).max)).any():
+                raise NotToleratedError(
+                    describe_unlike(self.height, self.width, "is transparent in part", "without")
+                )
+            return alpha == 0
         if self._has_mask:
             return self._file.read_masks(self.indexes[0], window=window, out_shape=shape) == 0
         return None
@@ -208,6 +222,24 @@ class GdalRaster:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def describe_unlike(height: int, width: int, what: str, remedy: str) -> str:
+    """Say that a picture is read by windows, which would make another one of it than reading it as
+    a whole, for ``what`` it is like; ``remedy``: how to save it."""
+    return (
+        f"{what}, which is not heeded in an image of {width:,}x{height:,} pixels, read by windows; "
+        f"save it {remedy}, or use --max-pixels {height * width} to have it read as a whole"
+    )
+
+
+def _read_orientation(place: str | bytes, page: int) -> int:
+    """Of a TIFF file; ``page``: of one at a path. Raises :class:`ImageError`."""
+    if isinstance(place, bytes):
+        tiff = exif.parse(place)
+        return exif.read_orientation(tiff) if tiff is not None else 1
+    with library.explain_errors("read"), pages.open_tiff(place, page) as tiff:
+        return exif.read_orientation(tiff) if tiff is not None else 1
 
 
 def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
