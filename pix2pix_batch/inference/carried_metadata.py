@@ -120,14 +120,13 @@ def add_described(extras: RasterExtras, kept: Metadata, xmp: bytes) -> RasterExt
 
 
 def describe_lost(kept: Metadata, form: str) -> str:
-    """What an output cannot keep that is written as a raster, or in a format without a place for
-    metadata, as a warning."""
+    """What an output in a format cannot keep that has no place for it, as a warning."""
     names = {"EXIF": kept.described.keys() - {IPTC_TAG}, "XMP": kept.xmp, "IPTC": kept.iptc}
-    driver = OUTPUT_FORMATS[form].driver
-    if driver == GEOTIFF:
-        return ""
-    if driver:
+    made, driver = OUTPUT_FORMATS[form], OUTPUT_FORMATS[form].driver
+    if driver and driver != GEOTIFF:
         names = {"EXIF": names["EXIF"] - GDAL_TEXTS.keys(), "XMP": b"", "IPTC": kept.iptc}
+    elif made.holds_metadata:
+        names = {"EXIF": {}, "XMP": b"", "IPTC": b"" if made.holds_iptc else kept.iptc}
     lost = [name for name, found in names.items() if found]
     if not lost:
         return ""
