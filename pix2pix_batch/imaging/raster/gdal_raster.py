@@ -14,7 +14,11 @@ from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.metadata import exif
 from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.bands import choose_bands, describe_other_names
+from pix2pix_batch.imaging.raster.bands import (
+    choose_bands,
+    describe_other_names,
+    describe_other_numbers,
+)
 from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
@@ -111,9 +115,11 @@ class GdalRaster:
         self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
         if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
             self._alpha = None
-        remark = describe_other_names(names, self.indexes, self.side.names, bool(bands))
-        if remark:
-            self.warnings.append(remark)
+        remarks = (
+            describe_other_numbers(names, bands),
+            describe_other_names(names, self.indexes, self.side.names, bool(bands)),
+        )
+        self.warnings += filter(None, remarks)
         self.profile = self._read_profile(names)
 
     def _require_local(self) -> None:

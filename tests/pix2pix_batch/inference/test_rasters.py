@@ -326,6 +326,24 @@ def test_bands_are_chosen(
         assert file.descriptions == ("B8", "B2")
 
 
+@pytest.mark.parametrize(
+    ("names", "warning"),
+    [
+        (("1", "4", "3", "2"), "the band called 4 is number 2, the band called 2 is number 4"),
+        (("4", "a", "4", "a"), "the band called 4 is number 1"),
+        (("1", "2", "3", "4"), ""),
+    ],
+)
+def test_numbers_are_numbers_whatever_bands_are_called(
+    tmp_path: Path, names: tuple[str, ...], warning: str
+) -> None:
+    pixels = draw((64, 64, 4))
+    source = write(tmp_path / "a.tif", pixels, names=names)
+    with open_raster(str(source), "a.tif", whole_range("uint16", 2), ("4", "2")) as raster:
+        assert np.array_equal(raster.read(0, 0, 64, 64)[0], pixels[:, :, [3, 1]])
+        assert raster.warnings == ([f"--bands counts 4, 2, but {warning}"] if warning else [])
+
+
 @pytest.mark.parametrize("is_in_memory", [False, True])
 def test_a_raster_is_read_as_it_lies_and_it_is_told(tmp_path: Path, is_in_memory: bool) -> None:
     pixels, source = draw((50, 70, 1)), tmp_path / "a.tif"
