@@ -22,21 +22,26 @@ from pix2pix_batch.text import escape
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
 
-VRT = ".vrt"
+VRT, IMG = ".vrt", ".img"
 
 SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
 """What a VRT says of the files that it is made of (gdal.org, "VRT -- GDAL Virtual Format")."""
 
 MASK, AUXILIARY = ".msk", ".aux.xml"
 """What GDAL adds to a raster's name for files beside it: a mask, and what else it knows."""
-TOLD = re.compile(rb"<NoDataValue\b[^>]*>[^<]*<")
+TOLD = re.compile(rb"<(?:NoDataValue|Description)\b[^>]*>[^<]*<")
 """What decides values among what GDAL knows; programs that show a file add statistics."""
 LARGEST_TOLD = 1 << 24
 """Bytes of it that are looked at."""
 IN_PLACE_OF_SUFFIX = (".hdr", ".HDR", ".ige")
-"""Of a raster's name: ENVI's header, and the pixels of large files of Erdas."""
-WITH_OTHERS = {VRT: (), ".tif": (), ".tiff": (), ".img": IN_PLACE_OF_SUFFIX}
-"""Suffixes of files whose values others decide too, and the names of those in their place."""
+"""Of a raster's name: ENVI's header (which may be added to the whole name, too), and the pixels of
+large files of Erdas."""
+WITH_OTHERS = {
+    **dict.fromkeys((VRT, ".tif", ".tiff", ".jp2", ".j2k", ".jpx"), (MASK,)),
+    IMG: (MASK, ".hdr", ".HDR"),
+}
+"""Suffixes of files whose values others decide too, and what these add to the whole name. Beside
+pictures of other kinds nothing is looked for: it would take longer than to list them."""
 
 DEEPEST = 4
 """VRTs of VRTs that are looked into; one may name itself."""
@@ -202,8 +207,8 @@ def read_told(path: str) -> bytes:
 
 
 def list_sources(path: str, depth: int = 0) -> Iterator[str]:
-    """The paths of the other files that decide a raster's values: those beside it (its
-    :data:`MASK`, and :data:`IN_PLACE_OF_SUFFIX`), and of a VRT those that it names, and theirs.
+    """The paths of the other files that decide a raster's values: those beside it
+    (:data:`WITH_OTHERS`, :data:`IN_PLACE_OF_SUFFIX`), and of a VRT those that it names, and theirs.
 
     What a VRT names is left to GDAL, which refuses what it does not find.
     """
@@ -211,7 +216,9 @@ def list_sources(path: str, depth: int = 0) -> Iterator[str]:
     own = WITH_OTHERS.get(suffix.lower())
     if own is None:
         return
-    yield from filter(os.path.isfile, [path + MASK, *(stem + name for name in own)])
+    instead = IN_PLACE_OF_SUFFIX if suffix.lower() == IMG else ()
+    beside = [*(path + name for name in own), *(stem + name for name in instead)]
+    yield from filter(os.path.isfile, beside)
     if suffix.lower() != VRT:
         return
     try:

@@ -46,6 +46,13 @@ def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:
     [
         ("a.tif", "a.tif.msk", b"1", b"22"),
         ("a.img", "a.hdr", b"byte order = 0", b"byte order =  1"),
+        ("a.img", "a.img.hdr", b"byte order = 0", b"byte order =  1"),
+        (
+            "a.jp2",
+            "a.jp2.aux.xml",
+            b"<Description>B2</Description>",
+            b"<Description>B3</Description>",
+        ),
         (
             "a.tif",
             "a.tif.aux.xml",
