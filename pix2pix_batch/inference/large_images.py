@@ -344,7 +344,10 @@ def write_output(
     driver = OUTPUT_FORMATS[item.form].driver or GEOTIFF
     made = tiles.store.directory / "output.tif"
     try:
-        tiles.assemble(made, driver, extras, watched)
+        has_data = tiles.assemble(made, driver, extras, watched)
+        if not has_data and input_reading.is_raster(item.file_name, info, settings.bands):
+            tiles.store.remove()
+            raise ImageError(input_reading.NO_DATA)
         # Before it is copied into OUT, where it would pass for done.
         require_whole(made)
         digest = new_digest()

@@ -485,6 +485,19 @@ def test_the_command_has_two_workers_make_one_image(tmp_path: Path, tiny: Path) 
 
 
 @pytest.mark.usefixtures("read_by_windows")
+def test_a_raster_without_any_data_is_refused_as_one_that_is_held(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    pixels = draw((700, 60, 1))
+    sources = [write(tmp_path / "a.tif", pixels * 0, nodata=0)]
+    pixels[:-1] = 0
+    sources.append(write(tmp_path / "b.tif", pixels, nodata=0))
+    records = convert(tmp_path / "out", model, *sources)
+    assert records["a.tif"].status == "failed" and "holds no data" in records["a.tif"].reason
+    assert records["b.tif"].status == "done"
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["b.tif"]
+
+
+@pytest.mark.usefixtures("read_by_windows")
 @pytest.mark.parametrize("before", ["nothing", "begun", "parts"])
 def test_strict_refuses_what_only_a_later_window_shows(tmp_path: Path, before: str) -> None:
     """Also where it was found by a run that was not strict; nothing of it stays."""
