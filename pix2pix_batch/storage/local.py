@@ -22,10 +22,14 @@ from pix2pix_batch.text import escape
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
 
-VRT, IMG = ".vrt", ".img"
+VRT = ".vrt"
+ENVI = (".img", ".dat", ".bsq", ".bil", ".bip", "")
+"""Suffixes that ENVI's rasters have; Erdas's have the first."""
 
-SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
+SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b([^>]*)>([^<]*)<")
 """What a VRT says of the files that it is made of (gdal.org, "VRT -- GDAL Virtual Format")."""
+RELATIVE = re.compile(r"relativeToVRT\s*=\s*[\"']\s*1")
+"""That a name counts from where the VRT lies; the default is 0."""
 
 MASK, AUXILIARY = ".msk", ".aux.xml"
 """What GDAL adds to a raster's name for files beside it: a mask, and what else it knows."""
@@ -38,7 +42,7 @@ IN_PLACE_OF_SUFFIX = (".hdr", ".HDR", ".ige")
 large files of Erdas."""
 WITH_OTHERS = {
     **dict.fromkeys((VRT, ".tif", ".tiff", ".jp2", ".j2k", ".jpx"), (MASK,)),
-    IMG: (MASK, ".hdr", ".HDR"),
+    **dict.fromkeys(ENVI, (MASK, ".hdr", ".HDR")),
 }
 """Suffixes of files whose values others decide too, and what these add to the whole name. Beside
 pictures of other kinds nothing is looked for: it would take longer than to list them."""
@@ -216,7 +220,7 @@ def list_sources(path: str, depth: int = 0) -> Iterator[str]:
     own = WITH_OTHERS.get(suffix.lower())
     if own is None:
         return
-    instead = IN_PLACE_OF_SUFFIX if suffix.lower() == IMG else ()
+    instead = IN_PLACE_OF_SUFFIX if suffix.lower() in ENVI else ()
     beside = [*(path + name for name in own), *(stem + name for name in instead)]
     yield from filter(os.path.isfile, beside)
     if suffix.lower() != VRT:
@@ -226,8 +230,10 @@ def list_sources(path: str, depth: int = 0) -> Iterator[str]:
             text = file.read(common.LARGEST).decode(errors="surrogateescape")
     except (OSError, ImageError, ValueError):
         return
-    for name in map(html.unescape, SOURCES.findall(text)):
-        source = os.path.join(os.path.dirname(path), name.strip())
+    for told, name in SOURCES.findall(text):
+        source = html.unescape(name).strip()
+        if RELATIVE.search(told):  # else it counts from where the process runs
+            source = os.path.join(os.path.dirname(path), source)
         yield source
         if depth < DEEPEST:
             yield from list_sources(source, depth + 1)
