@@ -17,7 +17,7 @@ from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.metadata import exif
-from pix2pix_batch.imaging.metadata.tiff_tags import ASSOCIATED, EXTRA
+from pix2pix_batch.imaging.metadata.tiff_tags import ASSOCIATED, EXTRA, PHOTOMETRIC
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.gdal_raster import describe_unlike
@@ -50,6 +50,10 @@ PIECE = 16 << 20
 
 WINDOWED = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 """Suffixes of pictures that can be read window by window."""
+
+ALIKE = frozenset({1, 2, 5, 6})
+"""TIFF's PhotometricInterpretation of pictures whose samples are the same however they are read:
+grey, RGB, and what GDAL converts as Pillow does, CMYK and YCbCr. Not white as 0, nor L*a*b*."""
 
 LEAST_BYTES = 256 << 10
 """Of a picture's file that is looked at before it is decoded, to see whether it is too large: the
@@ -259,7 +263,7 @@ def make_tiles(
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
     if not input_reading.is_raster(item.file_name, info, settings.bands):
-        _require_upright(raster, item, info)
+        _require_alike(raster, item, info)
     size, part = _plan_tiles(info, settings)
     strict = settings.tolerance.strict
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
@@ -271,9 +275,9 @@ def make_tiles(
         raise
 
 
-def _require_upright(raster: Raster, item: Item, info: BundleInfo) -> None:
-    """Refuse a picture that would be turned, or its colours divided by their alpha, if it were read
-    as a whole. Raises :class:`ImageError`."""
+def _require_alike(raster: Raster, item: Item, info: BundleInfo) -> None:
+    """Refuse a picture of which reading it as a whole would make another one: turn it, convert its
+    colours or divide them by their alpha. Raises :class:`ImageError`."""
     height, width = raster.height, raster.width
     with library.explain_errors("read"), pages.open_tiff(item.path, item.page) as tiff:
         if tiff is None:
@@ -281,7 +285,12 @@ def _require_upright(raster: Raster, item: Item, info: BundleInfo) -> None:
         if (orientation := exif.read_orientation(tiff)) != 1:
             what = f"is not upright (its orientation is {orientation})"
             raise NotToleratedError(describe_unlike(height, width, what, "upright"))
-        extra = tiff.directory({EXTRA}).get(EXTRA)
+        fields = tiff.directory({EXTRA, PHOTOMETRIC})
+    extra, colours = fields.get(EXTRA), fields.get(PHOTOMETRIC)
+    if colours is not None and not ALIKE.issuperset(colours.numbers()):
+        kind = ", ".join(f"{number:g}" for number in colours.numbers())
+        what = f"stores colours in another way (PhotometricInterpretation {kind})"
+        raise NotToleratedError(describe_unlike(height, width, what, "as grey or RGB"))
     takes_alpha = info.architecture.in_channels == 4
     if takes_alpha and extra is not None and extra.numbers() == (ASSOCIATED,):
         raise NotToleratedError(

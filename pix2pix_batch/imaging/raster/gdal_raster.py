@@ -107,6 +107,8 @@ class GdalRaster:
         names = tuple(description or "" for description in file.descriptions)
         own = [k for k in range(file.count) if k + 1 != self._alpha] if not bands else None
         self.indexes = choose_bands(names, file.count, own, self.side, bands)
+        if self.is_picture:
+            self._require_plain_samples()
         types = [file.dtypes[index - 1] for index in self.indexes]
         for index, kind in zip(self.indexes, types, strict=True):
             require_type(kind, self.side, f"band {index}", remedy_of(self.side))
@@ -121,6 +123,16 @@ class GdalRaster:
         )
         self.warnings += filter(None, remarks)
         self.profile = self._read_profile(names)
+
+    def _require_plain_samples(self) -> None:
+        """GDAL leaves samples of a picture as they are that are indices, as it has those of grey
+        whose white is 0 too, or that have fewer bits."""
+        palette = library.rasterio().enums.ColorInterp.palette
+        for index in self.indexes:
+            if self._file.tags(index, ns="IMAGE_STRUCTURE").get("NBITS"):
+                raise ImageError("has samples of fewer than 8 bits, which windows do not scale")
+            if self._file.colorinterp[index - 1] == palette:
+                raise ImageError("has a palette, of which windows have the indices")
 
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""

@@ -232,6 +232,31 @@ def test_a_picture_of_which_windows_would_make_another_one_is_refused(
     assert record.status == "done", record.reason
 
 
+@pytest.mark.parametrize(
+    ("channels", "values", "told"),
+    [
+        (1, {"photometric": "miniswhite"}, "decompression bomb; --max-pixels"),
+        (3, {"photometric": "icclab"}, "stores colours in another way (Photometric"),
+        (1, {"photometric": "palette"}, "decompression bomb; --max-pixels"),
+        (1, {"bitspersample": 4}, "decompression bomb; --max-pixels"),
+    ],
+)
+def test_a_picture_of_other_samples_than_windows_have_is_refused(
+    tmp_path: Path, channels: int, values: dict[str, Any], told: str
+) -> None:
+    model = save_bundle(tmp_path / "m.safetensors", in_channels=channels)
+    source, pixels = tmp_path / "a.tif", draw((800, 700, channels), "uint8")
+    if "bitspersample" in values:
+        pixels = pixels >> 4
+    if values.get("photometric") == "palette":
+        values = {**values, "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256) * 257 // 3}
+    tifffile.imwrite(source, np.squeeze(pixels), metadata=None, **values)
+    assert source.stat().st_size > large_images.LEAST_BYTES
+    small = Tolerance(max_pixels=100_000)
+    (record,) = convert(tmp_path / "out", model, source, tolerance=small).values()
+    assert record.status == "failed" and told in record.reason
+
+
 def test_what_is_transparent_is_white_in_windows_too(tmp_path: Path) -> None:
     model = save_bundle(tmp_path / "m.safetensors", norm="instance")
     pixels = draw((700, 420, 4), "uint8")
