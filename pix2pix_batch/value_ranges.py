@@ -190,10 +190,14 @@ class ValueRange:
         """The index of the band of that number, counted from 1, or name. Raises
         ``ValueError``."""
         index = find_name(word, self.names)
+        if word.isascii() and word.isdigit() and 1 <= int(word) <= self.channels:
+            if index not in (None, int(word) - 1):
+                raise ValueError(
+                    f"band {word} is not the one that is called {word}: give bands other names"
+                )
+            return int(word) - 1
         if index is not None:
             return index
-        if word.isascii() and word.isdigit() and 1 <= int(word) <= self.channels:
-            return int(word) - 1
         named = ", ".join(filter(None, self.names))
         raise ValueError(
             f"there is no band {word!r}: it has {format_count(self.channels, 'band')}"

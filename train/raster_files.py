@@ -387,6 +387,7 @@ def reword(reason: ImageError | str, path: Path) -> str:
     for before, after in (
         ("choose them with --bands", "choose them with 'bands' in the recipe's range"),
         ("--bands names", "the recipe's range names"),
+        ("--bands counts", "the recipe's 'bands' count"),
         ("--bands takes", "the recipe's 'bands' take"),
         ("for the model's", "for"),
         ("and the model's", "and the recipe's"),

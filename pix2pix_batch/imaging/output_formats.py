@@ -70,6 +70,7 @@ class OutputFormat:
         holds_georeference: Whether the file itself says where it lies.
         holds_metadata: Whether it has a place for EXIF and XMP; if not, a warning says that they
             are lost.
+        holds_iptc: Whether it has a place for IPTC's records.
         has_world_files: Whether GDAL reads world files beside it.
         holds_rasters: Whether it holds any number of bands and any type.
         driver: GDAL's driver that writes rasters in it.
@@ -84,6 +85,7 @@ class OutputFormat:
     largest_side: int | None = None
     holds_georeference: bool = False
     holds_metadata: bool = True
+    holds_iptc: bool = False
     has_world_files: bool = True
     holds_rasters: bool = False
     driver: str = ""
@@ -176,7 +178,7 @@ def _save(image: Image.Image, form: str, **parameters: Any) -> bytes:
 OUTPUT_FORMATS = {
     "png": OutputFormat(".png", "image/png", (".png",), _encode_png),
     "jpg": OutputFormat(
-        ".jpg", "image/jpeg", (".jpg", ".jpeg"), _encode_jpeg, has_quality=True,
+        ".jpg", "image/jpeg", (".jpg", ".jpeg"), _encode_jpeg, has_quality=True, holds_iptc=True,
         largest_side=65_500,  # libjpeg's JPEG_MAX_DIMENSION (jmorecfg.h)
     ),
     "webp": OutputFormat(
@@ -186,7 +188,7 @@ OUTPUT_FORMATS = {
     ),
     "tiff": OutputFormat(
         ".tif", "image/tiff", (".tif", ".tiff"), _encode_tiff, holds_georeference=True,
-        holds_rasters=True, driver="GTiff",
+        holds_iptc=True, holds_rasters=True, driver="GTiff",
     ),
     "cog": OutputFormat(
         ".tif", "image/tiff", (), _encode_cog, holds_georeference=True,

@@ -5,12 +5,17 @@ A page is named by its file and its number from 1, ``stack.tif#3``.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from pix2pix_batch.errors import ImageError, Pix2PixBatchError
+from pix2pix_batch.imaging.metadata import exif
+from pix2pix_batch.imaging.metadata.tiff import Tiff
 from pix2pix_batch.imaging.metadata.tiff_pages import (
     Page,
     ReadAt,
@@ -63,6 +68,21 @@ def find_patches_of_file(path: str, number: int) -> list[tuple[int, bytes]]:
     listed = list_pages_of_file(path)
     with local.open_regular(path) as file:
         return find_patches(lambda at, length: os.pread(file.fileno(), length, at), listed, number)
+
+
+@contextlib.contextmanager
+def open_tiff(path: str, number: int = 0) -> Iterator[Tiff | None]:
+    """The directories of a TIFF file of this machine, that of the page first, without reading its
+    samples; ``None`` of any other file. Raises ``OSError``, ``ValueError`` where the file is empty,
+    and :class:`ImageError`."""
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        tiff = exif.parse(data)
+        if tiff is not None and number:
+            tiff.first = require_page(list_pages_of_file(path), number).at
+        yield tiff
 
 
 def _open_remote(url: str) -> ReadAt:

@@ -3,7 +3,6 @@ why."""
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,6 @@ from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam
 from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields, xmp_field
-from pix2pix_batch.imaging.metadata.tiff_pages import require_page
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import GEOTIFF, RasterExtras
 from pix2pix_batch.imaging.raster.writing import GDAL_TEXTS
@@ -97,14 +95,9 @@ def collect_described(item: Item, settings: Settings) -> Metadata:
     if not settings.keep_exif:
         return Metadata()
     try:
-        with (
-            open(item.path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            if (tiff := exif.parse(data)) is None:
+        with pages.open_tiff(item.path, item.page) as tiff:
+            if tiff is None:
                 return Metadata()
-            if item.page:
-                tiff.first = require_page(pages.list_pages_of_file(item.path), item.page).at
             xmp, iptc = descriptions.read_tiff_descriptions(tiff)
             described = {**exif.select_fields(tiff), **descriptions.tiff_fields(iptc)}
     except (OSError, ValueError):  # the raster itself was opened by others
@@ -127,14 +120,13 @@ def add_described(extras: RasterExtras, kept: Metadata, xmp: bytes) -> RasterExt
 
 
 def describe_lost(kept: Metadata, form: str) -> str:
-    """What an output cannot keep that is written as a raster, or in a format without a place for
-    metadata, as a warning."""
+    """What an output in a format cannot keep that has no place for it, as a warning."""
     names = {"EXIF": kept.described.keys() - {IPTC_TAG}, "XMP": kept.xmp, "IPTC": kept.iptc}
-    driver = OUTPUT_FORMATS[form].driver
-    if driver == GEOTIFF:
-        return ""
-    if driver:
+    made, driver = OUTPUT_FORMATS[form], OUTPUT_FORMATS[form].driver
+    if driver and driver != GEOTIFF:
         names = {"EXIF": names["EXIF"] - GDAL_TEXTS.keys(), "XMP": b"", "IPTC": kept.iptc}
+    elif made.holds_metadata:
+        names = {"EXIF": {}, "XMP": b"", "IPTC": b"" if made.holds_iptc else kept.iptc}
     lost = [name for name, found in names.items() if found]
     if not lost:
         return ""

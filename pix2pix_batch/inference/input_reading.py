@@ -23,6 +23,9 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.memory_limit import explain_too_large
 from pix2pix_batch.storage import files, local
 
+NO_DATA = "holds no data: every pixel is its value for none, or masked"
+"""Why a raster is not converted."""
+
 
 def is_raster(name: str, info: BundleInfo, bands: str | None) -> bool:
     """Say whether a file is read as a raster.
@@ -185,7 +188,7 @@ def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Set
     except MemoryError as error:
         raise ImageError(explain_too_large()) from error
     if valid is not None and not valid.any():
-        raise ImageError("holds no data: every pixel is its value for none, or masked")
+        raise ImageError(NO_DATA)
     if warnings and settings.tolerance.strict:
         raise NotToleratedError(f"{'; '.join(warnings)}: refused by --strict")
     alpha = None if valid is None else valid.astype(np.uint8) * 255

@@ -75,9 +75,7 @@ class OutputWriter:
         item, kept = work.item, work.metadata
         picture = images.Picture(self._choose_pixels(work), work.alpha)
         extras = self._make_extras(work)
-        lost = ""
-        if extras is not None or not OUTPUT_FORMATS[item.form].holds_metadata:
-            lost = carried_metadata.describe_lost(kept, item.form)
+        lost = carried_metadata.describe_lost(kept, item.form)
         data = images.write(
             picture,
             item.form,

@@ -193,7 +193,10 @@ def explain_error(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError) and scheme(str(error)) in WEB:  # fsspec's of a 404
         status = HTTPStatus.NOT_FOUND
     if _is_malformed(error):
-        said = redact(" ".join(str(getattr(error, "message", "")).split()))
+        text = getattr(error, "message", "") or getattr(error.__cause__, "message", "") or error
+        said = redact(" ".join(str(text).split()))
+        if CUT_SHORT.match(said):
+            return "the server's answer ended before all of it was there; try again"
         return f"the server's answer is malformed: {said}"[:200]
     if isinstance(status, int) and status in set(HTTPStatus):
         return f"HTTP {int(status)} {HTTPStatus(status).phrase}"
@@ -201,6 +204,10 @@ def explain_error(error: BaseException) -> str:
         return "its address leads round in a circle, HTTP redirects without end"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return redact(" ".join(str(text).split()))[:200]
+
+
+CUT_SHORT = re.compile(r"Not enough data (to|for) satisfy ")
+"""How aiohttp begins to say that an answer is shorter than its length, or lacks its last chunk."""
 
 
 def _is_malformed(error: BaseException) -> bool:

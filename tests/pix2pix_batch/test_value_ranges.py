@@ -179,6 +179,16 @@ def test_words_that_say_no_range(words: list[str], said: str) -> None:
         parse_ranges(words, 4, dtype="uint16")
 
 
+def test_a_number_that_is_another_bands_name_is_refused() -> None:
+    names = ["3", "2", "4"]
+    words = ["all=0:1", "2=0:20", "4=0:40"]  # which are the number and the name, and a name alone
+    side = parse_ranges(words, 3, dtype="uint16", names=names)
+    assert [band.high for band in side.bands] == [1, 20, 40]
+    for word in ("3=0:9", "1-3=0:9"):
+        with pytest.raises(ValueError, match="band 3 is not the one that is called 3"):
+            parse_ranges([word], 3, before=side)
+
+
 def test_ranges_are_set_on_a_bundle_and_shown(tmp_path: Path) -> None:
     file = save_bundle(tmp_path / "four.safetensors", in_channels=4, out_channels=1)
     before = dict(bundle.load(file)[1].state_dict())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 
 from PIL.ExifTags import IFD, Base
 
-from pix2pix_batch.imaging.metadata.tiff import Field, Fields, Tiff, encode
+from pix2pix_batch.imaging.metadata.tiff import XMP, Field, Fields, Tiff, encode
 
 HEADER = b"Exif\0\0"
+
+XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 IMAGE = frozenset(
     {
@@ -69,3 +72,15 @@ def parse(data: bytes | mmap.mmap) -> Tiff | None:
         return Tiff(data.removeprefix(HEADER) if isinstance(data, bytes) else data)
     except ValueError:
         return None
+
+
+def read_orientation(tiff: Tiff) -> int:
+    """Which way up the first picture of a TIFF file lies, from 1, upright, to 8: by its tag or, if
+    it has none, by its XMP, as Pillow takes it."""
+    fields = tiff.directory({Base.Orientation, XMP})
+    if (tag := fields.get(Base.Orientation)) is not None:
+        said = int(next(iter(tag.numbers()), 1))
+    else:
+        match = XMP_ORIENTATION.search(fields[XMP].data) if XMP in fields else None
+        said = int(match[1]) if match else 1
+    return said if 1 <= said <= 8 else 1

@@ -27,7 +27,8 @@ def choose_bands(
         count: The number of the file's bands.
         own: The indices of the bands that are no transparency; ``None`` if that is not known.
         side: What the model's inputs mean.
-        asked: Names or numbers of ``--bands``; empty if there are none.
+        asked: Names or numbers of ``--bands``; empty if there are none. What is a number of one of
+            the file's bands is taken for that, whatever bands are called.
 
     Returns:
         The bands' numbers, from 1.
@@ -36,6 +37,8 @@ def choose_bands(
         ImageError: No rule applies, or a band that was asked for is not there.
     """
     for word in asked or side.names:
+        if asked and _is_number(word, count):
+            continue
         if word and (several := list(names).count(word)) > 1:
             raise ImageError(
                 f"has {several} bands that are called {word}; choose them by number with --bands"
@@ -109,12 +112,36 @@ def describe_other_names(
     )
 
 
+def describe_other_numbers(names: Sequence[str], asked: Sequence[str]) -> str:
+    """Say that numbers of ``asked`` are the names of other bands.
+
+    Args:
+        names: The names of the file's bands, empty for those without.
+        asked: Names or numbers of ``--bands``.
+
+    Returns:
+        A warning; empty if there is nothing to say.
+    """
+    numbers = [word for word in asked if _is_number(word, len(names))]
+    known = ((word, find_name(word, names)) for word in numbers)
+    others = [
+        f"the band called {word} is number {index + 1}" for word, index in known
+        if index is not None and index + 1 != int(word)
+    ]  # fmt: skip
+    return f"--bands counts {', '.join(numbers)}, but {', '.join(others)}" if others else ""
+
+
+def _is_number(word: str, count: int) -> bool:
+    """Whether a word of ``--bands`` is the number of one of ``count`` bands."""
+    return word.isascii() and word.isdigit() and 1 <= int(word) <= count
+
+
 def _find_band(word: str, names: Sequence[str], count: int) -> int:
+    if _is_number(word, count):
+        return int(word)
     index = find_name(word, names)
     if index is not None:
         return index + 1
-    if word.isascii() and word.isdigit() and 1 <= int(word) <= count:
-        return int(word)
     raise ImageError(
         f"has no band {word!r}: it has {format_count(count, 'band')}{_list_names(names)}"
     )

@@ -9,11 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging import pages
+from pix2pix_batch.imaging.metadata import exif
 from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.bands import choose_bands, describe_other_names
+from pix2pix_batch.imaging.raster.bands import (
+    choose_bands,
+    describe_other_names,
+    describe_other_numbers,
+)
 from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
@@ -28,6 +33,9 @@ from pix2pix_batch.imaging.raster.samples import (
 from pix2pix_batch.imaging.raster.survey import Survey
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
+
+WHITE = 255
+"""Over which pictures are laid where they are transparent."""
 
 MOST_BANDS = 1024
 """Bands that a file may have of which some are read; what a damaged header says is soon more."""
@@ -45,16 +53,19 @@ class GdalRaster:
         page: int = 0,
         *,
         is_told: bool = True,
+        is_picture: bool = False,
     ) -> None:
         """See :func:`pix2pix_batch.imaging.raster.reading.open_raster`."""
         rasterio = library.rasterio()
+        self.is_picture = is_picture
         self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
         self._survey = Survey(side, is_told)
         self._memory: Any = None
         with library.explain_errors("read as a raster"):
             if isinstance(place, bytes):
-                self._memory = rasterio.io.MemoryFile(select_page(place, page) if page else place)
+                place = select_page(place, page) if page else place
+                self._memory = rasterio.io.MemoryFile(place)
             elif page:
                 self._memory = PagedFile(place, pages.find_patches_of_file(place, page))
             path = place if isinstance(place, str) and not page else self._memory.name
@@ -62,6 +73,8 @@ class GdalRaster:
         self._blocks: BlockChecker | None = None
         try:
             self._begin(bands)
+            if self._file.driver == "GTiff" and _read_orientation(place, page) != 1:
+                self.warnings.append("its orientation is left out: rasters are read as they lie")
             self._blocks = BlockChecker(self._file, place, self.indexes)
         except BaseException:
             self.close()
@@ -85,8 +98,6 @@ class GdalRaster:
             raise ImageError(f"has {format_count(file.count, 'band')}; up to {MOST_BANDS} are read")
         if self.side.is_picture and file.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE"):
             self.warnings.append("its colour profile is left out: it is read window by window")
-        if file.driver == "GTiff" and file.tags(ns="TIFF").get("TIFFTAG_ORIENTATION", "1") != "1":
-            self.warnings.append("its orientation is left out: rasters are read as they lie")
         if file.driver == "GTiff" and (count := len(file.subdatasets)) > 1:
             self.warnings.append(describe_left_pages(count))
         enums = library.rasterio().enums
@@ -96,6 +107,8 @@ class GdalRaster:
         names = tuple(description or "" for description in file.descriptions)
         own = [k for k in range(file.count) if k + 1 != self._alpha] if not bands else None
         self.indexes = choose_bands(names, file.count, own, self.side, bands)
+        if self.is_picture:
+            self._require_plain_samples()
         types = [file.dtypes[index - 1] for index in self.indexes]
         for index, kind in zip(self.indexes, types, strict=True):
             require_type(kind, self.side, f"band {index}", remedy_of(self.side))
@@ -104,10 +117,22 @@ class GdalRaster:
         self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
         if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
             self._alpha = None
-        remark = describe_other_names(names, self.indexes, self.side.names, bool(bands))
-        if remark:
-            self.warnings.append(remark)
+        remarks = (
+            describe_other_numbers(names, bands),
+            describe_other_names(names, self.indexes, self.side.names, bool(bands)),
+        )
+        self.warnings += filter(None, remarks)
         self.profile = self._read_profile(names)
+
+    def _require_plain_samples(self) -> None:
+        """GDAL leaves samples of a picture as they are that are indices, as it has those of grey
+        whose white is 0 too, or that have fewer bits."""
+        palette = library.rasterio().enums.ColorInterp.palette
+        for index in self.indexes:
+            if self._file.tags(index, ns="IMAGE_STRUCTURE").get("NBITS"):
+                raise ImageError("has samples of fewer than 8 bits, which windows do not scale")
+            if self._file.colorinterp[index - 1] == palette:
+                raise ImageError("has a palette, of which windows have the indices")
 
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""
@@ -187,12 +212,19 @@ class GdalRaster:
             masked = self._read_mask(window, shape)
         nodata = [[value] for value in self._nodata]
         cleaned = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        if self.is_picture and self._alpha is not None and masked is not None:
+            cleaned[0][masked] = WHITE
         self._survey.add(*cleaned, self.warnings)
         return cleaned
 
     def _read_mask(self, window: Any, shape: tuple[int, int]) -> np.ndarray | None:
         if self._alpha is not None:
-            return self._file.read(self._alpha, window=window, out_shape=shape) == 0
+            alpha = self._file.read(self._alpha, window=window, out_shape=shape)
+            if self.is_picture and ((alpha > 0) & (alpha < np.iinfo(alpha.dtype).max)).any():
+                raise NotToleratedError(
+                    describe_unlike(self.height, self.width, "is transparent in part", "without")
+                )
+            return alpha == 0
         if self._has_mask:
             return self._file.read_masks(self.indexes[0], window=window, out_shape=shape) == 0
         return None
@@ -209,6 +241,24 @@ class GdalRaster:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def describe_unlike(height: int, width: int, what: str, remedy: str) -> str:
+    """Say that a picture is read by windows, which would make another one of it than reading it as
+    a whole, for ``what`` it is like; ``remedy``: how to save it."""
+    return (
+        f"{what}, which is not heeded in an image of {width:,}x{height:,} pixels, read by windows; "
+        f"save it {remedy}, or use --max-pixels {height * width} to have it read as a whole"
+    )
+
+
+def _read_orientation(place: str | bytes, page: int) -> int:
+    """Of a TIFF file; ``page``: of one at a path. Raises :class:`ImageError`."""
+    if isinstance(place, bytes):
+        tiff = exif.parse(place)
+        return exif.read_orientation(tiff) if tiff is not None else 1
+    with library.explain_errors("read"), pages.open_tiff(place, page) as tiff:
+        return exif.read_orientation(tiff) if tiff is not None else 1
 
 
 def read_place(data: bytes, has_gaps: bool) -> RasterProfile:

@@ -68,6 +68,7 @@ def open_raster(
     page: int = 0,
     *,
     is_told: bool = True,
+    is_picture: bool = False,
 ) -> Raster:
     """Open a raster for a model.
 
@@ -80,10 +81,12 @@ def open_raster(
         page: The page of a GeoTIFF, from 1; 0 for the first of any file.
         is_told: Whether the values of ``side`` are known yet. If not, nothing is said of values
             beyond them.
+        is_picture: Whether it is a picture that is read so because it is large. What is transparent
+            is then white, and what is so in part is refused when it is read.
 
     Raises:
         ImageError: The file cannot be read, or does not fit the model.
     """
     if name.lower().endswith(numpy_raster.SUFFIX):
         return NumpyRaster(place, side, bands, is_told=is_told)
-    return GdalRaster(place, side, bands, page, is_told=is_told)
+    return GdalRaster(place, side, bands, page, is_told=is_told, is_picture=is_picture)

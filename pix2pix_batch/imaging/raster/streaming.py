@@ -200,7 +200,7 @@ class StreamedTiles:
         driver: str,
         extras: RasterExtras,
         watched: Watched,
-    ) -> None:
+    ) -> bool:
         """Write the output from the pieces that its rows of tiles made.
 
         Args:
@@ -210,6 +210,9 @@ class StreamedTiles:
             watched: Makes the context in which each step is done, so that a step that hangs is
                 ended.
 
+        Returns:
+            Whether any pixel has data.
+
         Raises:
             ImageError: A piece is damaged, or the output cannot be written.
         """
@@ -217,18 +220,20 @@ class StreamedTiles:
         shape, dtype = (self.raster.height, self.raster.width, first.shape[2]), first.dtype
         del first  # of megabytes
         with RasterWriter(str(path), driver, shape, dtype, extras) as writer:
-            self._write_rows(writer, dtype, watched)
+            return self._write_rows(writer, dtype, watched)
 
-    def _write_rows(self, writer: RasterWriter, dtype: np.dtype, watched: Watched) -> None:
+    def _write_rows(self, writer: RasterWriter, dtype: np.dtype, watched: Watched) -> bool:
         """Whole rows of blocks at a time: a block that is written in two goes is there twice."""
         height, width, bands = writer.shape
         room = min(height, writer.block_rows + self.size)
         pixels = np.empty((room, width, bands), dtype)
         valid = np.ones((room, width), bool) if writer.gaps.is_needed else None
         top = held = 0
+        has_data = False
         for number in range(self.rows.count):
             with watched():
                 piece = self._piece(number)
+            has_data = has_data or piece.valid is None or bool(piece.valid.any())
             known = self.raster.warnings
             known += [warning for warning in piece.warnings if warning not in known]
             until = held + len(piece.pixels)
@@ -246,6 +251,7 @@ class StreamedTiles:
             if valid is not None:
                 valid[:held] = valid[ready:until].copy()
             top += ready
+        return has_data
 
     def restart(self) -> StreamedTiles:
         """Not possible: variants are not made of what does not fit in memory."""

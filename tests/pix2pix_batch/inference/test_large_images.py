@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,6 +196,82 @@ def test_a_picture_over_the_bound_is_read_by_windows(tmp_path: Path) -> None:
     assert "too large to be held in memory, and png is written as a whole" in record.reason
     (record,) = convert(tmp_path / "scaled", model, source, fit="resize", **small).values()
     assert "use --fit tile" in record.reason
+
+
+XMP_ON_ITS_SIDE = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize(
+    ("channels", "tags", "alpha", "told"),
+    [
+        (3, [(274, "H", 1, 6, True)], "", "is not upright (its orientation is 6)"),
+        (3, [(274, "H", 1, 2, True)], "", "is not upright (its orientation is 2)"),
+        (3, [(700, "B", len(XMP_ON_ITS_SIDE), XMP_ON_ITS_SIDE, True)], "", "is not upright"),
+        (3, [], "unassalpha", "is transparent in part"),
+        (3, [], "assocalpha", "is transparent in part"),
+        (4, [], "assocalpha", "has premultiplied colours"),
+    ],
+)
+def test_a_picture_of_which_windows_would_make_another_one_is_refused(
+    tmp_path: Path, channels: int, tags: list[Any], alpha: str, told: str
+) -> None:
+    """And read with the ``--max-pixels`` that the reason names, turned and laid over white."""
+    model = save_bundle(tmp_path / "m.safetensors", norm="instance", in_channels=channels)
+    source, pixels = tmp_path / "a.tif", draw((700, 420, 4 if alpha else 3), "uint8")
+    if alpha:  # opaque but for one pixel of a later window
+        pixels[..., 3] = 255
+        pixels[650, 400] = 100
+    values: dict[str, Any] = {"photometric": "rgb", "metadata": None, "extratags": tags}
+    tifffile.imwrite(source, pixels, **values, extrasamples=[alpha] if alpha else None)
+    out, small = tmp_path / "out", Tolerance(max_pixels=100_000)
+    (record,) = convert(out, model, source, tolerance=small).values()
+    assert record.status == "failed" and record.reason.startswith(told)
+    assert "use --max-pixels 294000 " in record.reason
+    assert not [path for path in out.rglob("*") if path.is_file()]
+    (record,) = convert(out, model, source, tolerance=Tolerance(max_pixels=294_000)).values()
+    assert record.status == "done", record.reason
+
+
+@pytest.mark.parametrize(
+    ("channels", "values", "told"),
+    [
+        (1, {"photometric": "miniswhite"}, "decompression bomb; --max-pixels"),
+        (3, {"photometric": "icclab"}, "stores colours in another way (Photometric"),
+        (1, {"photometric": "palette"}, "decompression bomb; --max-pixels"),
+        (1, {"bitspersample": 4}, "decompression bomb; --max-pixels"),
+    ],
+)
+def test_a_picture_of_other_samples_than_windows_have_is_refused(
+    tmp_path: Path, channels: int, values: dict[str, Any], told: str
+) -> None:
+    model = save_bundle(tmp_path / "m.safetensors", in_channels=channels)
+    source, pixels = tmp_path / "a.tif", draw((800, 700, channels), "uint8")
+    if "bitspersample" in values:
+        pixels = pixels >> 4
+    if values.get("photometric") == "palette":
+        values = {**values, "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256) * 257 // 3}
+    tifffile.imwrite(source, np.squeeze(pixels), metadata=None, **values)
+    assert source.stat().st_size > large_images.LEAST_BYTES
+    small = Tolerance(max_pixels=100_000)
+    (record,) = convert(tmp_path / "out", model, source, tolerance=small).values()
+    assert record.status == "failed" and told in record.reason
+
+
+def test_what_is_transparent_is_white_in_windows_too(tmp_path: Path) -> None:
+    model = save_bundle(tmp_path / "m.safetensors", norm="instance")
+    pixels = draw((700, 420, 4), "uint8")
+    pixels[..., 3] = np.where(np.arange(700)[:, None] < 300, 0, 255)
+    source = tmp_path / "a.tif"
+    tifffile.imwrite(source, pixels, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
+    made = []
+    for most in (10**6, 100_000):
+        out = tmp_path / f"{most}"
+        (record,) = convert(out, model, source, tolerance=Tolerance(max_pixels=most)).values()
+        assert record.status == "done", record.reason
+        with rasterio.open(out / "a.tif") as file:
+            assert np.array_equal(file.dataset_mask(), pixels[..., 3])
+            made.append(file.read([1, 2, 3])[:, 300:])
+    assert np.array_equal(*made)
 
 
 def test_pictures_that_are_held_open_no_raster(
@@ -430,6 +507,19 @@ def test_the_command_has_two_workers_make_one_image(tmp_path: Path, tiny: Path) 
     for name, count in (("1", 1), ("2", 4)):
         events = [event for event in read_events(tmp_path / name) if isinstance(event, Returned)]
         assert len(events) == count
+
+
+@pytest.mark.usefixtures("read_by_windows")
+def test_a_raster_without_any_data_is_refused_as_one_that_is_held(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    pixels = draw((700, 60, 1))
+    sources = [write(tmp_path / "a.tif", pixels * 0, nodata=0)]
+    pixels[:-1] = 0
+    sources.append(write(tmp_path / "b.tif", pixels, nodata=0))
+    records = convert(tmp_path / "out", model, *sources)
+    assert records["a.tif"].status == "failed" and "holds no data" in records["a.tif"].reason
+    assert records["b.tif"].status == "done"
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["b.tif"]
 
 
 @pytest.mark.usefixtures("read_by_windows")

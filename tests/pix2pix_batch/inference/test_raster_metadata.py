@@ -10,7 +10,7 @@ import rasterio
 import tifffile
 from PIL import Image
 
-from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
+from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG, jpeg_segment
 from pix2pix_batch.imaging.metadata.exif import HEADER, select_fields
 from pix2pix_batch.imaging.metadata.tiff import Field, Tiff, add_fields_to_file, xmp_field
 from pix2pix_batch.inference import large_images
@@ -109,9 +109,11 @@ def test_arrays_of_numpy_keep_nothing_and_it_is_told(tmp_path: Path) -> None:
 def test_exif_of_a_jpeg_that_is_read_as_a_raster_is_kept(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[315] = "Ann"
-    Image.new("RGB", (40, 30), (9, 99, 200)).save(tmp_path / "a.jpg", exif=exif)
+    image = Image.new("RGB", (40, 30), (9, 99, 200))
+    image.save(tmp_path / "a.jpg", exif=exif, extra=jpeg_segment(CAPTION))
     model = save_identity(tmp_path / "m.safetensors", None, whole_range("uint8", 3))
     given = {"bands": "3,2,1", "keep_exif": True, "form": "png"}
-    convert(tmp_path / "out", model, tmp_path / "a.jpg", **given)
-    with Image.open(tmp_path / "out" / "a.png") as image:
-        assert image.getexif()[315] == "Ann"
+    (record,) = convert(tmp_path / "out", model, tmp_path / "a.jpg", **given).values()
+    assert record.warning == "its IPTC is not kept: png has no place for it"
+    with Image.open(tmp_path / "out" / "a.png") as made:
+        assert made.getexif()[315] == "Ann"

@@ -29,6 +29,7 @@ from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.metadata import tiff
 from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.reading import open_raster
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.input_reading import require_format
@@ -323,6 +324,34 @@ def test_bands_are_chosen(
     assert not record.warning
     with rasterio.open(tmp_path / "out" / "a.tif") as file:
         assert file.descriptions == ("B8", "B2")
+
+
+@pytest.mark.parametrize(
+    ("names", "warning"),
+    [
+        (("1", "4", "3", "2"), "the band called 4 is number 2, the band called 2 is number 4"),
+        (("4", "a", "4", "a"), "the band called 4 is number 1"),
+        (("1", "2", "3", "4"), ""),
+    ],
+)
+def test_numbers_are_numbers_whatever_bands_are_called(
+    tmp_path: Path, names: tuple[str, ...], warning: str
+) -> None:
+    pixels = draw((64, 64, 4))
+    source = write(tmp_path / "a.tif", pixels, names=names)
+    with open_raster(str(source), "a.tif", whole_range("uint16", 2), ("4", "2")) as raster:
+        assert np.array_equal(raster.read(0, 0, 64, 64)[0], pixels[:, :, [3, 1]])
+        assert raster.warnings == ([f"--bands counts 4, 2, but {warning}"] if warning else [])
+
+
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_a_raster_is_read_as_it_lies_and_it_is_told(tmp_path: Path, is_in_memory: bool) -> None:
+    pixels, source = draw((50, 70, 1)), tmp_path / "a.tif"
+    tifffile.imwrite(source, pixels[..., 0], extratags=[(274, "H", 1, 6, True)])
+    place = source.read_bytes() if is_in_memory else str(source)
+    with open_raster(place, "a.tif", whole_range("uint16", 1)) as raster:
+        assert np.array_equal(raster.read(0, 0, 50, 70)[0], pixels)
+        assert raster.warnings == ["its orientation is left out: rasters are read as they lie"]
 
 
 @pytest.mark.parametrize("asked", [None, "B8,B2"])

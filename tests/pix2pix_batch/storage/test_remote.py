@@ -230,10 +230,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if path == "/malformed":
             self.send_header("Content-Length", "7")
-        self.send_header("Content-Length", "5" if status == 200 else "0")
+        if path == "/chunks":
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            length = "9" if path == "/cut" else "5"
+            self.send_header("Content-Length", length if status == 200 else "0")
         self.end_headers()
         if status == 200:
-            self.wfile.write(b"12345")
+            self.wfile.write(b"5\r\n12345\r\n" if path == "/chunks" else b"12345")
 
     def log_message(self, *values: object) -> None:
         pass
@@ -270,6 +274,13 @@ def test_what_is_gone_is_asked_for_once(web: str) -> None:
 def test_a_malformed_answer_is_told_as_one(web: str) -> None:
     with pytest.raises(ImageError, match="the server's answer is malformed"):
         files.read_file(f"{web}/malformed", "listed")
+
+
+@pytest.mark.parametrize("path", ["cut", "chunks"])
+def test_an_answer_that_ends_early_is_told_as_one(web: str, path: str) -> None:
+    with pytest.raises(ImageError, match="the server's answer ended before all of it was there"):
+        files.read_file(f"{web}/{path}", "listed")
+    assert Handler.calls == [f"/{path}"] * 4  # it may be whole another time
 
 
 def test_nothing_is_written_to_the_web(web: str) -> None:
