@@ -122,6 +122,22 @@ def test_values_and_place_survive_an_identity(tmp_path: Path, dtype: str) -> Non
         assert file.nodata is None or np.isnan(file.nodata)
 
 
+@pytest.mark.parametrize("interleave", ["BIL", "BIP", "BSQ"])
+@pytest.mark.parametrize("form", ["tiff", "cog"])
+def test_envis_rasters_are_converted(tmp_path: Path, interleave: str, form: str) -> None:
+    """Also those whose lines are one band after the other, which GeoTIFF does not know."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 3))
+    pixels, source = draw((70, 90, 3)), tmp_path / "a.img"
+    with rasterio.open(
+        source, "w", driver="ENVI", height=70, width=90, count=3, dtype="uint16",
+        interleave=interleave,
+    ) as file:  # fmt: skip
+        file.write(np.moveaxis(pixels, 2, 0))
+    (record,) = convert(tmp_path / "out", model, source, form=form).values()
+    assert record.status == "done", record
+    assert np.array_equal(read(tmp_path / "out" / record.output), pixels)
+
+
 def test_a_band_of_the_model_that_gdal_calls_alpha_is_no_mask(tmp_path: Path) -> None:
     """As it calls the fourth of 8 bits, such as near infrared, where nothing is said of it."""
     pixels = draw((70, 80, 4), "uint8", low=0)
