@@ -63,12 +63,14 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
 
 
 def _measure(result: Check, surveyed: Survey, reader: RasterReader) -> None:
-    """Measure the ranges that the recipe asks for, on files of the type that most have."""
+    """Measure the ranges that the recipe asks for, on files of the type that most have, in
+    the first file's order of bands."""
     for place, side in enumerate("AB"):
         if side in result.rasters:
             side_survey = result.rasters[side]
             kind = side_survey.kinds.most_common(1)[0][0]
             reader.kinds[place] = side_survey.examples[kind], kind
+            reader.first_names[place] = side_survey.first, side_survey.names
     listed = [pair for pair in surveyed.pairs if pair.split == "train" and pair.b is not None]
     listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=reader)]
     if not listed:  # what is wrong with each of them is said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library, numpy_raster
 from pix2pix_batch.imaging.raster.paged import open_named
+from pix2pix_batch.imaging.raster.samples import GDAL_TYPES
 
 GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
 """Pictures' suffixes that files with more than 8 bits, or with a place on a map, may have."""
@@ -95,6 +98,50 @@ def _read_numpy(path: Path, channels: int | None) -> RasterFacts:
     numpy_raster.require_bands_last(array.shape, channels)
     kind = array.dtype.newbyteorder("=").name
     return RasterFacts(width, height, kind, ("",) * bands, (None,) * bands)
+
+
+def describe_other_kind(path: Path, kind: str, first: Path, same: str) -> str:
+    """That a file's samples are not of the type of those of its side's ``first``; nothing if they
+    are."""
+    if kind == same:
+        return ""
+    if suffix_of(path.name) == numpy_raster.SUFFIX:
+        remedy = f"array.astype({same!r})"
+    else:
+        remedy = f"gdal_translate -ot {GDAL_TYPES.get(same, same.title())}"
+    return (
+        f"has samples of {kind}, and {first} of {same}; all of a side must be of one type, and on "
+        f"one scale: convert them ({remedy})"
+    )
+
+
+def describe_other_order(names: Sequence[str], first: Path, wanted: Sequence[str]) -> str:
+    """That a file has a band at another place than its side's first, by the bands' names.
+
+    Args:
+        names: The names of the file's bands, empty for those without.
+        first: The side's first file.
+        wanted: The names of that one's bands.
+
+    Returns:
+        What is wrong, where no recipe names the bands and so they are taken in their order;
+        nothing if no name that is unique in each file has two places.
+    """
+    own, others = ([name.casefold() for name in some] for some in (names, wanted))
+    if not any(
+        name and own.count(name) == others.count(name) == 1 and others.index(name) != place
+        for place, name in enumerate(own)
+    ):
+        return ""
+    called, known = (", ".join(name or "?" for name in some) for some in (names, wanted))
+    remedy = "bring all files of the side into one order (gdal_translate -b)"
+    if all(own) and sorted(own) == sorted(others):
+        words = json.dumps(list(wanted), ensure_ascii=False)
+        remedy = f"set bands: {words} in the range of the recipe, or {remedy}"
+    return (
+        f"its bands are called {called}, and those of {first} {known}; without 'bands' they are "
+        f"taken in their order: {remedy}"
+    )
 
 
 def describe_mismatch(first: RasterFacts, other: RasterFacts) -> str:

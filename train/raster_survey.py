@@ -21,6 +21,7 @@ from pix2pix_batch.train.range_recipe import bare_range
 from pix2pix_batch.train.raster_facts import (
     RasterFacts,
     describe_mismatch,
+    describe_other_order,
     may_be_raster,
     read_facts,
 )
@@ -49,6 +50,10 @@ class SideSurvey:
     bands: list[BandStatistics] = field(default_factory=list)
     names: tuple[str, ...] = ()
     nodata: float | None = None
+
+    @property
+    def first(self) -> Path:
+        return next(iter(self.examples.values()))
 
     @property
     def is_picture(self) -> bool:
@@ -173,7 +178,8 @@ class RasterSurvey:
         mine.examples.setdefault(facts.kind, look.path)
         mine.counts[facts.bands] += 1
         fits = facts.kind == first and len(look.bands) == len(mine.bands)
-        if fits:
+        other_order = describe_other_order(look.names, mine.first, mine.names)
+        if fits and not other_order:
             for statistics, other in zip(mine.bands, look.bands, strict=True):
                 statistics.merge(other)
         elif self.is_asked:
@@ -183,6 +189,8 @@ class RasterSurvey:
                 (str(look.path), f"has samples of {facts.kind}, and files before of {first}; all "
                  "of a side must be of one type, and on one scale")
             )  # fmt: skip
+        elif fits:
+            self.problems.append((str(look.path), other_order))
         else:
             self.problems.append(
                 (str(look.path), f"has {format_count(len(look.bands), 'band')}, and files before "
@@ -241,7 +249,8 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
             own = reader
             chosen = side.bare.names
             kind = side.bare.dtype
-            names = chosen if any(chosen) or len(chosen) != facts.bands else facts.names
+            is_named = side.bands or any(chosen) or len(chosen) != facts.bands
+            names = chosen if is_named else facts.names
         read = _read_bands(path, own, side, bare_range(kind, [""] * len(names), None))
     except ImageError as error:
         # of a recipe's reader, what is wrong is found where the pair is read
