@@ -16,6 +16,7 @@ from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library, numpy_raster
 from pix2pix_batch.imaging.raster.paged import open_named
 from pix2pix_batch.imaging.raster.samples import GDAL_TYPES
+from pix2pix_batch.text import escape, format_count
 
 GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
 """Pictures' suffixes that files with more than 8 bits, or with a place on a map, may have."""
@@ -24,6 +25,14 @@ GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
 def may_be_raster(path: Path) -> bool:
     """Whether a file's name says that it may be a raster. ``path``: of a file, or of a page."""
     return suffix_of(pages.split_name(path.name)[0]) in RASTERS | GEOGRAPHIC
+
+
+PIXEL_SHIFT = 0.501
+"""Pixels by which partners may lie apart: half a one is what taking the coordinates of pixels'
+centres for those of their corners makes, as programs often do, and what rounding adds."""
+
+TOLD_SHIFT = 0.1
+"""Pixels from which on that is told: less is rounding, and less than what images are aligned to."""
 
 
 @dataclass(frozen=True)
@@ -148,16 +157,41 @@ def describe_mismatch(first: RasterFacts, other: RasterFacts) -> str:
     """How the places of a pair's rasters differ, as far as both tell theirs; else nothing."""
     if first.system and other.system and not _is_same_system(first.system, other.system):
         return f"its CRS is {other.system}, its partner's {first.system}; warp one to the other's"
-    if first.transform and other.transform and first.system and other.system:
-        pixel = max(abs(first.transform[0]), abs(first.transform[1]), 1e-12)
-        moved = np.abs(np.subtract(first.transform, other.transform))
-        reach = np.array([other.width, other.height, 1] * 2)
-        if float((moved * reach).max()) > pixel / 2:
-            return (
-                "it lies elsewhere than its partner: their transforms differ by "
-                f"{float((moved * reach).max() / pixel):.3g} pixels; cut both to one grid"
-            )
+    shift = _measure_shift(first, other)
+    if shift > PIXEL_SHIFT:
+        return (
+            "it lies elsewhere than its partner: their transforms differ by "
+            f"{shift:.3g} pixels; cut both to one grid"
+        )
     return ""
+
+
+def is_shifted(first: RasterFacts, other: RasterFacts) -> bool:
+    """Whether a pair's rasters lie beside each other by so little that it is no mismatch."""
+    is_near = TOLD_SHIFT < _measure_shift(first, other) <= PIXEL_SHIFT
+    return is_near and _is_same_system(first.system, other.system)
+
+
+def _measure_shift(first: RasterFacts, other: RasterFacts) -> float:
+    """By how many pixels the corners of a pair's rasters of one system lie apart at most; 0 where
+    they do not both say where they lie."""
+    if not (first.transform and other.transform and first.system and other.system):
+        return 0.0
+    pixel = max(abs(first.transform[0]), abs(first.transform[1]), 1e-12)
+    moved = np.abs(np.subtract(first.transform, other.transform))
+    reach = np.array([other.width, other.height, 1] * 2)
+    return float((moved * reach).max() / pixel)
+
+
+def describe_shifted(files: Sequence[Path]) -> str:
+    """That these lie up to half a pixel beside their partners."""
+    have, partner = ("lies", "its partner") if len(files) == 1 else ("lie", "their partners")
+    return (
+        f"{format_count(len(files), 'file')} {have} up to half a pixel beside {partner}, such as "
+        f"{escape(files[0])}: if the coordinates of one side mean the pixels' centres and those "
+        "of the other their corners, correct one side's transform; else warp one to the other's "
+        "grid"
+    )
 
 
 def _is_same_system(first: str, other: str) -> bool:

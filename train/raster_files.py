@@ -26,6 +26,7 @@ from pix2pix_batch.train.raster_facts import (
     describe_mismatch,
     describe_other_kind,
     describe_other_order,
+    is_shifted,
     may_be_raster,
     read_facts,
 )
@@ -115,6 +116,7 @@ class RasterReader(Reader):
                 recipe.bare_ranges, range_recipes, recipe.shown_bands, strict=True
             )
         ]
+        self.shifted: list[Path] = []
         self.kinds: dict[int, tuple[Path, str]] = {}
         self.first_names: dict[int, tuple[Path, tuple[str, ...]]] = {}
         self._extents: dict[Path, Extent] = {}
@@ -315,6 +317,8 @@ class RasterReader(Reader):
         if pair.b is None:
             return ""
         first, other = (self._find_facts(path, place) for place, path in enumerate(pair.files()))
+        if first and other and is_shifted(first, other):
+            self.shifted.append(pair.b)
         return describe_mismatch(first, other) if first and other else ""
 
     def _find_facts(self, path: Path, place: int) -> RasterFacts | None:

@@ -22,6 +22,7 @@ from pix2pix_batch.train.raster_facts import (
     RasterFacts,
     describe_mismatch,
     describe_other_order,
+    is_shifted,
     may_be_raster,
     read_facts,
 )
@@ -135,7 +136,8 @@ def _format_flow(values: dict[str, Any]) -> str:
 class RasterSurvey:
     """Of both sides, where they are rasters; ``problems``, ``warnings``: as of ``dataset check``;
     ``partly``: files with pixels that lack data in some bands only; ``without_system``: files
-    without a CRS whose partners have one; ``unlike_pictures``: those that
+    without a CRS whose partners have one; ``shifted``: of B, that lie beside their partners, as
+    :func:`is_shifted` says; ``unlike_pictures``: those that
     are no pictures of 8 bits, each with its side. ``is_asked``: whether a recipe says what they
     are: then reading the pairs tells which of them are not so."""
 
@@ -145,6 +147,7 @@ class RasterSurvey:
     warnings: dict[str, str] = field(default_factory=dict)
     partly: list[Path] = field(default_factory=list)
     without_system: list[Path] = field(default_factory=list)
+    shifted: list[Path] = field(default_factory=list)
     unlike_pictures: dict[str, str] = field(default_factory=dict)
 
     def add(self, pair: Pair, looks: Sequence[FileLook]) -> None:
@@ -161,6 +164,8 @@ class RasterSurvey:
             return
         if not self.is_asked and (what := describe_mismatch(first, other)):
             self.problems.append((str(pair.b), what))
+        if is_shifted(first, other):
+            self.shifted.append(looks[1].path)
         if bool(first.system) != bool(other.system):
             self.without_system.append(looks[bool(first.system)].path)
 

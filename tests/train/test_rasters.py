@@ -657,14 +657,18 @@ def test_the_same_problem_of_many_files_is_said_once(tmp_path: Path) -> None:
 def test_partners_that_lie_elsewhere_are_named(tmp_path: Path) -> None:
     pixels = rasters.make_radar(1)
     for side in "AB":
-        for seed in range(2):
+        for seed in range(3):
             write_raster(tmp_path / side / f"{seed}.tif", pixels, ("VV", "VH"))
     with rasterio.open(tmp_path / "B" / "1.tif", "r+") as file:
         file.crs = "EPSG:32633"
     with rasterio.open(tmp_path / "B" / "0.tif", "r+") as file:
         file.transform = file.transform * file.transform.translation(3, 0)
+    with rasterio.open(tmp_path / "B" / "2.tif", "r+") as file:
+        file.transform = file.transform * file.transform.translation(0.5, -0.5)
     done = run("dataset", "check", tmp_path, *SMALL, "--json")
     problems = json.loads(done.out)["problems"]
+    (note,) = [text for text in json.loads(done.out)["notes"] if "half a pixel" in text]
+    assert note.startswith("1 file lies up to half a pixel beside") and "2.tif: if " in note
     for name, told in (
         ("1.tif", "its CRS is EPSG:32633, its partner's EPSG:32632"),
         ("0.tif", "differ by 3 pixels"),
@@ -682,7 +686,8 @@ def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: P
         "1": {"transform": from_origin(600_000, 5_000_000, 10, 10)},
         "2": {"transform": from_origin(500_000, 5_000_000, 20, 20)},
         "3": {"crs": rasterio.crs.CRS()},
-        "4": {"crs": WORDED_OTHERWISE},
+        "4": {"crs": WORDED_OTHERWISE, "transform": from_origin(500_005, 4_999_995, 10, 10)},
+        "5": {"transform": from_origin(500_000.5, 5_000_000, 10, 10)},
     }
     for name, change in changes.items():
         write_raster(data / "A" / f"{name}.tif", rasters.make_radar(int(name)), ("VV", "VH"), GAP)
@@ -699,6 +704,8 @@ def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: P
     notes = [note for note in checked["notes"] if "no CRS" in note]
     assert len(notes) == 1 and "1 file has no CRS, and its partner has one" in notes[0]
     assert str(data / "B" / "3.tif") in notes[0]
+    beside = f"1 file lies up to half a pixel beside its partner, such as {data / 'B' / '4.tif'}: "
+    assert [note for note in checked["notes"] if note.startswith(beside)]
     with pytest.raises(InputError) as refused:
         open_data(data, small(**RADAR))
     model = trained / "model.safetensors"
@@ -710,7 +717,7 @@ def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: P
     for name in told:
         (data / "B" / f"{name}.tif").unlink()
         (data / "A" / f"{name}.tif").unlink()
-    open_data(data, small(**RADAR))
+    assert [note for note in open_data(data, small(**RADAR)).notes if note.startswith(beside)]
 
 
 def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
