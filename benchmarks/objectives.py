@@ -30,6 +30,13 @@ ROWS = {
     "L1 + cGAN": [],
     "L1 alone": ["lambda_gan=0"],
     "cGAN alone": ["lambda_l1=0"],
+    "L1 + patches": ["lambda_gan=0", "lambda_patches=100"],
+    "L1 of 8 pixels + patches": [
+        "lambda_gan=0",
+        "lambda_patches=100",
+        "lambda_l1=10",
+        "l1_pixels=8",
+    ],
     "L1 + GAN (D does not see the input)": ["conditional=false"],
     "encoder-decoder (no skips), L1 + cGAN": ["skips=false"],
     "encoder-decoder (no skips), L1 alone": ["skips=false", "lambda_gan=0"],

@@ -17,7 +17,7 @@ from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train import rundir, signature
 from pix2pix_batch.train.data import Data, open_data
-from pix2pix_batch.train.finish import data_facts, describe, describe_init, embed_training
+from pix2pix_batch.train.finish import data_facts, describe, embed_training
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.value_ranges import ValueRanges
 
@@ -71,7 +71,7 @@ def adopt(
         "init": recipe.init,
     }
     with suppress(InputError):  # its file may be gone by now
-        training |= describe_init(recipe)
+        training |= rundir.recall_init(recorded)
     facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
                                                        "license": recipe.license}  # fmt: skip
     info = describe(recipe, name or recipe.name, training, _figures(run, step), facts, ranges)

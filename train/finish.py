@@ -33,6 +33,7 @@ from pix2pix_batch.train.metrics import finite
 from pix2pix_batch.train.range_recipe import bare_range
 from pix2pix_batch.train.raster_files import RasterReader, RasterSide
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.rundir import RECIPE, read_run, recall_init
 from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.value_ranges import ValueRanges
 from pix2pix_batch.version import __version__
@@ -87,7 +88,7 @@ def _write(
         "step": step,
         "steps": trainer.last,
         "images": step * trainer.step_images,
-        **describe_init(recipe),
+        **recall_init(read_run(trainer.run.path / RECIPE)),
         "device": trainer.device.type,
         "precision": trainer.precision,
         "processes": trainer.accelerator.num_processes,
@@ -96,18 +97,6 @@ def _write(
     info = describe(recipe, recipe.name, training, figures, data, trainer.data.ranges)
     bundle.save(path, info, generator, embedding=embed_training(generator, trainer.data, recipe))
     return path
-
-
-def describe_init(recipe: Recipe) -> dict[str, Any]:
-    """What a bundle says of the model that the recipe begins from. Raises
-    :class:`BundleError` where that is not there."""
-    if not recipe.init:
-        return {"init": ""}
-    path = bundle.resolve(recipe.init)
-    return {
-        "init": bundle.fingerprint(path),
-        "init_provenance": bundle.read_info(path).provenance,
-    }
 
 
 def describe(

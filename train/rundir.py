@@ -13,6 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.storage.whole import remove_unfinished
 from pix2pix_batch.train import checkpoint, signature
@@ -27,6 +28,9 @@ KEEP = 3
 MODEL = "model.safetensors"
 
 LOCK, RECIPE = ".lock", "recipe.yaml"
+
+BEGUN_FROM = "begun_from"
+"""In the run's record: the model that the recipe's ``init`` named when the run began."""
 
 LENGTH = ("epochs", "decay_epochs")
 """Keys of the recipe that may change when a run goes on."""
@@ -78,7 +82,8 @@ class RunDirectory:
             return changes
         else:
             read_run(path)  # a file of the user's may have this name
-        self._record({"data": signature.data_signature(parts), **mine})
+        begun = {BEGUN_FROM: describe_init(mine["recipe"].get("init", ""))}
+        self._record({"data": signature.data_signature(parts), **mine, **begun})
         return []
 
     def has_begun(self) -> bool:
@@ -174,6 +179,26 @@ def read_run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         pass
     raise InputError(f"{path}: is damaged; give a new directory")
+
+
+def describe_init(init: str) -> dict[str, Any]:
+    """What a bundle says of the model that a recipe's ``init`` names. Raises :class:`InputError`
+    where that is not there."""
+    if not init:
+        return {"init": ""}
+    path = bundle.resolve(init)
+    return {
+        "init": bundle.fingerprint(path),
+        "init_provenance": json.loads(json.dumps(bundle.read_info(path).provenance)),
+    }
+
+
+def recall_init(record: dict[str, Any]) -> dict[str, Any]:
+    """The same of the model as it was when the run of that record began, which may be another by
+    now. Raises :class:`InputError` where a run of an earlier version kept none, and its file is
+    gone."""
+    found = record.get(BEGUN_FROM)
+    return found if isinstance(found, dict) else describe_init(record["recipe"].get("init", ""))
 
 
 def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:

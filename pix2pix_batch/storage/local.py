@@ -23,20 +23,29 @@ NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
 
 VRT = ".vrt"
+ENVI = (".img", ".dat", ".bsq", ".bil", ".bip", "")
+"""Suffixes that ENVI's rasters have; Erdas's have the first."""
 
-SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
+SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b([^>]*)>([^<]*)<")
 """What a VRT says of the files that it is made of (gdal.org, "VRT -- GDAL Virtual Format")."""
+RELATIVE = re.compile(r"relativeToVRT\s*=\s*[\"']\s*1")
+"""That a name counts from where the VRT lies; the default is 0."""
 
 MASK, AUXILIARY = ".msk", ".aux.xml"
 """What GDAL adds to a raster's name for files beside it: a mask, and what else it knows."""
-TOLD = re.compile(rb"<NoDataValue\b[^>]*>[^<]*<")
+TOLD = re.compile(rb"<(?:NoDataValue|Description)\b[^>]*>[^<]*<")
 """What decides values among what GDAL knows; programs that show a file add statistics."""
 LARGEST_TOLD = 1 << 24
 """Bytes of it that are looked at."""
 IN_PLACE_OF_SUFFIX = (".hdr", ".HDR", ".ige")
-"""Of a raster's name: ENVI's header, and the pixels of large files of Erdas."""
-WITH_OTHERS = {VRT: (), ".tif": (), ".tiff": (), ".img": IN_PLACE_OF_SUFFIX}
-"""Suffixes of files whose values others decide too, and the names of those in their place."""
+"""Of a raster's name: ENVI's header (which may be added to the whole name, too), and the pixels of
+large files of Erdas."""
+WITH_OTHERS = {
+    **dict.fromkeys((VRT, ".tif", ".tiff", ".jp2", ".j2k", ".jpx"), (MASK,)),
+    **dict.fromkeys(ENVI, (MASK, ".hdr", ".HDR")),
+}
+"""Suffixes of files whose values others decide too, and what these add to the whole name. Beside
+pictures of other kinds nothing is looked for: it would take longer than to list them."""
 
 DEEPEST = 4
 """VRTs of VRTs that are looked into; one may name itself."""
@@ -202,8 +211,8 @@ def read_told(path: str) -> bytes:
 
 
 def list_sources(path: str, depth: int = 0) -> Iterator[str]:
-    """The paths of the other files that decide a raster's values: those beside it (its
-    :data:`MASK`, and :data:`IN_PLACE_OF_SUFFIX`), and of a VRT those that it names, and theirs.
+    """The paths of the other files that decide a raster's values: those beside it
+    (:data:`WITH_OTHERS`, :data:`IN_PLACE_OF_SUFFIX`), and of a VRT those that it names, and theirs.
 
     What a VRT names is left to GDAL, which refuses what it does not find.
     """
@@ -211,7 +220,9 @@ def list_sources(path: str, depth: int = 0) -> Iterator[str]:
     own = WITH_OTHERS.get(suffix.lower())
     if own is None:
         return
-    yield from filter(os.path.isfile, [path + MASK, *(stem + name for name in own)])
+    instead = IN_PLACE_OF_SUFFIX if suffix.lower() in ENVI else ()
+    beside = [*(path + name for name in own), *(stem + name for name in instead)]
+    yield from filter(os.path.isfile, beside)
     if suffix.lower() != VRT:
         return
     try:
@@ -219,8 +230,10 @@ def list_sources(path: str, depth: int = 0) -> Iterator[str]:
             text = file.read(common.LARGEST).decode(errors="surrogateescape")
     except (OSError, ImageError, ValueError):
         return
-    for name in map(html.unescape, SOURCES.findall(text)):
-        source = os.path.join(os.path.dirname(path), name.strip())
+    for told, name in SOURCES.findall(text):
+        source = html.unescape(name).strip()
+        if RELATIVE.search(told):  # else it counts from where the process runs
+            source = os.path.join(os.path.dirname(path), source)
         yield source
         if depth < DEEPEST:
             yield from list_sources(source, depth + 1)

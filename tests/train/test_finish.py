@@ -17,6 +17,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import finish
+from pix2pix_batch.train.adopt import adopt
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Trainer
 from tests.train.reference import encode
@@ -217,6 +218,23 @@ def test_a_bundle_can_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     told = bundle.read_info(second).provenance["training"]
     assert told["init"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert told["init_provenance"] == bundle.read_info(path).provenance
+
+
+def test_a_run_keeps_what_it_began_from(pairs: Path, tmp_path: Path) -> None:
+    """Another model has the place of the first by the time that the run goes on."""
+    _, (path, *_) = finished(pairs, tmp_path / "first")
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    origin = bundle.read_info(path).provenance
+    run = tmp_path / "second"
+    finished(pairs, run, init=str(path))
+    _, (other, *_) = finished(pairs, tmp_path / "other", seed=5)
+    path.write_bytes(other.read_bytes())
+    _, (second, *_) = finished(pairs, run, init=str(path), epochs=2)
+    adopted = tmp_path / "adopted.safetensors"
+    adopt(run / "checkpoints" / "step-00000012.pt", adopted)
+    for made in (second, adopted):
+        told = bundle.read_info(made).provenance["training"]
+        assert (told["init"], told["init_provenance"]) == (before, origin)
 
 
 def test_outer_blocks_can_stay(pairs: Path, tmp_path: Path) -> None:

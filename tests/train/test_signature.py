@@ -90,7 +90,7 @@ def test_a_file_that_is_gone_is_named(parts: list[Part]) -> None:
 
 def test_a_vrt_has_the_contents_of_the_files_that_it_names(tmp_path: Path) -> None:
     mosaic, tile = tmp_path / "all.vrt", tmp_path / "tile.tif"
-    mosaic.write_text("<VRTDataset><SourceFilename>tile.tif</SourceFilename></VRTDataset>")
+    mosaic.write_text('<VRTDataset><SourceFilename relativeToVRT="1">tile.tif</SourceFilename>')
     seen = set()
     for content in (b"1", b"2"):
         tile.write_bytes(content)

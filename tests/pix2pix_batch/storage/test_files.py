@@ -46,6 +46,15 @@ def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:
     [
         ("a.tif", "a.tif.msk", b"1", b"22"),
         ("a.img", "a.hdr", b"byte order = 0", b"byte order =  1"),
+        ("a", "a.hdr", b"byte order = 0", b"byte order =  1"),
+        ("a.DAT", "a.hdr", b"byte order = 0", b"byte order =  1"),
+        ("a.img", "a.img.hdr", b"byte order = 0", b"byte order =  1"),
+        (
+            "a.jp2",
+            "a.jp2.aux.xml",
+            b"<Description>B2</Description>",
+            b"<Description>B3</Description>",
+        ),
         (
             "a.tif",
             "a.tif.aux.xml",
@@ -78,6 +87,21 @@ def test_statistics_beside_a_raster_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset><MDI>STATISTICS_MEAN</MDI></PAMDataset>")
     (tmp_path / "a.png.msk").write_bytes(b"3")
     assert before == [files.stamp_of(str(path)) for path in (raster, picture)]
+
+
+def test_a_vrts_names_may_count_from_where_the_process_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gdalbuildvrt writes them of files that do not lie below the VRT."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    mosaic, tile = tmp_path / "in/all.vrt", tmp_path / "tile.tif"
+    mosaic.write_text('<SourceFilename relativeToVRT="0">tile.tif</SourceFilename>')
+    stamps = []
+    for content in (b"1", b"22"):
+        tile.write_bytes(content)
+        stamps.append(files.stamp_of(str(mosaic)))
+    assert stamps[0] != stamps[1]
 
 
 def test_a_vrt_changes_with_the_files_that_it_names(tmp_path: Path) -> None:
