@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,9 @@ Colour = tuple[int, int, int]
 Measured = TypeVar("Measured")
 
 
-def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[Split, str]:
+def open_split(
+    data: Path, recipe: Recipe, split: str, reader: Reader
+) -> tuple[Split, str, Counter[str]]:
     """Open the pairs of a split, without jitter.
 
     With ``fit: resize`` both images are scaled to the model's size, as in the paper. With ``fit:
@@ -55,7 +58,8 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         reader: Reads the files.
 
     Returns:
-        The pairs, and what may be wrong with them in a sentence, empty if nothing is.
+        The pairs; what may be wrong with them in a sentence, empty if nothing is; and how many
+        pairs of files there are of each split.
 
     Raises:
         InputError: There is no such split, or the pairs do not fit the recipe.
@@ -66,7 +70,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         opened = open_data(data, recipe, reader.tolerance)
         reader.warnings |= opened.reader.warnings
         joined: Split = ConcatDataset([opened.train, opened.val])  # type: ignore[list-item]
-        return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
+        return {"train": opened.train, "val": opened.val, "all": joined}[split], "", Counter()
     held_out = recipe.val_fraction if split in ("train", "val") else 0
     rasters = recipe.takes_rasters
     surveyed = pairs.find(data, val_fraction=0, rasters=rasters)
@@ -80,7 +84,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
     split_type = RasterSplit if rasters else FileSplit
     files = split_type(listed, recipe, Jitter.of(recipe), reader)
     doubt = "; ".join(find_doubts(surveyed.layout, listed, recipe.side_channels, reader))
-    return files if recipe.fit == "resize" else Whole(files), doubt
+    return files if recipe.fit == "resize" else Whole(files), doubt, surveyed.counts()
 
 
 class Whole:
@@ -130,7 +134,8 @@ def evaluate(
     classes = _palette(chosen, reading.palette)
     split, split_note = choose_split(reading.split, data, choice)
     reader = _open_reader(info, chosen, reading)
-    listed, doubt = open_split(data, chosen, split, reader)
+    listed, doubt, counts = open_split(data, chosen, split, reader)
+    division_note = _describe_division(info, counts) if split == "val" else ""
     engine, engine_note = open_engine(path, listed, device, precision)
     facts = {
         "model": info.name,
@@ -140,12 +145,29 @@ def evaluate(
         "pairs": len(listed),
         **_describe_run(choice, engine),
     }
-    notes = [text for text in (choice.note, split_note, engine_note) if text]
+    notes = [text for text in (choice.note, split_note, division_note, engine_note) if text]
     kind = RasterEvaluation if chosen.takes_rasters else Evaluation
     result = kind(facts, doubt=doubt, notes=notes)
     _measure_all(result, engine, listed, info, classes)
     result.warnings = reader.warnings
     return result, _picture(result, engine, listed, info, chosen) if picture else b""
+
+
+def _describe_division(info: BundleInfo, counts: Counter[str]) -> str:
+    """That as many pairs as the model had are divided otherwise here; nothing if they are not."""
+    facts = info.provenance.get("data")
+    facts = facts if isinstance(facts, dict) else {}
+    trained, validated = facts.get("training_pairs"), facts.get("validation_pairs")
+    if not isinstance(trained, int) or not isinstance(validated, int):
+        return ""
+    here = counts["train"], counts["val"]
+    if here == (trained, validated) or sum(here) != trained + validated:
+        return ""
+    return (
+        f"{info.name} was trained on {trained:,} pairs and validated on {validated:,}; here as "
+        f"many are divided into {here[0]:,} and {here[1]:,}: if they are the same, the split 'val' "
+        "holds pairs that it was trained on"
+    )
 
 
 def _describe_run(choice: Choice, engine: Engine) -> dict[str, Any]:

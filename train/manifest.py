@@ -54,7 +54,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         if not isinstance(row, dict) or len(names) < 2:
             raise InputError(f"{place}: needs the columns a and b, and perhaps split, as text")
         column = next((name for name in SPLIT_COLUMNS if name in row), "split")
-        said = str(row.get(column) or "train").strip().lower()
+        value = row.get(column)
+        said = str("" if value is None else value).strip().lower() or "train"
         if said not in SPLIT_WORDS:
             other = "" if column == "split" else "; if it is no split, call the column otherwise"
             raise InputError(

@@ -240,7 +240,7 @@ class Evidence:
         steps = np.diff(levels[levels < 255])
         return (
             len(steps) > 1
-            and float(np.median(greys)) <= FEW_LEVELS
+            and float(np.percentile(greys, 90)) <= FEW_LEVELS  # nearly each image
             and int(steps.max()) < GAP
             and float(np.median(steps)) <= 2
         )

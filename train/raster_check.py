@@ -15,6 +15,7 @@ from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.check_result import Check
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.raster_data import doubt_ranges, measure_ranges
+from pix2pix_batch.train.raster_facts import describe_shifted
 from pix2pix_batch.train.raster_files import RasterReader
 from pix2pix_batch.train.raster_survey import SideSurvey, survey_rasters
 from pix2pix_batch.train.survey import Survey
@@ -50,6 +51,8 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
         result.notes.append(_describe_partly(looked.partly))
     if looked.without_system:
         result.notes.append(_describe_one_sided(looked.without_system))
+    if looked.shifted:
+        result.notes.append(describe_shifted(looked.shifted))
     for side, side_survey in sides.items():
         range_recipes = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
@@ -63,12 +66,14 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
 
 
 def _measure(result: Check, surveyed: Survey, reader: RasterReader) -> None:
-    """Measure the ranges that the recipe asks for, on files of the type that most have."""
+    """Measure the ranges that the recipe asks for, on files of the type that most have, in
+    the first file's order of bands."""
     for place, side in enumerate("AB"):
         if side in result.rasters:
             side_survey = result.rasters[side]
             kind = side_survey.kinds.most_common(1)[0][0]
             reader.kinds[place] = side_survey.examples[kind], kind
+            reader.first_names[place] = side_survey.first, side_survey.names
     listed = [pair for pair in surveyed.pairs if pair.split == "train" and pair.b is not None]
     listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=reader)]
     if not listed:  # what is wrong with each of them is said

@@ -18,6 +18,7 @@ from pix2pix_batch.train.file_data import FileData, FileSplit
 from pix2pix_batch.train.jitter import Crop, Pixels
 from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.range_recipe import RangeRecipe
+from pix2pix_batch.train.raster_facts import describe_shifted
 from pix2pix_batch.train.raster_files import RasterReader, RasterSide, Window
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at, spread_indices
@@ -92,6 +93,8 @@ class RasterData(FileData):
         """``ranges``: those of a model, or of a run that goes on; else percentiles are measured on
         the training pairs. Raises :class:`InputError`."""
         super().__init__(data, recipe, tolerance)
+        if self.reader.shifted:
+            self.notes.append(describe_shifted(self.reader.shifted))
         self.ranges = ranges or measure_ranges(self.reader, self.train.listed, recipe)
         self.reader.set_ranges(self.ranges)
 

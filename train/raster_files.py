@@ -14,9 +14,8 @@ from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.numpy_raster import SUFFIX
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
-from pix2pix_batch.imaging.raster.samples import GDAL_TYPES, choose_step
+from pix2pix_batch.imaging.raster.samples import choose_step
 from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
 from pix2pix_batch.memory_limit import explain_too_large
@@ -25,6 +24,9 @@ from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.raster_facts import (
     RasterFacts,
     describe_mismatch,
+    describe_other_kind,
+    describe_other_order,
+    is_shifted,
     may_be_raster,
     read_facts,
 )
@@ -100,6 +102,7 @@ class RasterReader(Reader):
 
     ``a``, ``b``: what the sides are; whoever measures ranges puts these there. ``kinds``: of each
     side, by its place, a file and the type that all must have; the first file's, if none is given.
+    ``first_names``: as ``kinds``, of the bands' names, whose order all must have.
     """
 
     refusal_of_one_file = BESIDE
@@ -113,7 +116,9 @@ class RasterReader(Reader):
                 recipe.bare_ranges, range_recipes, recipe.shown_bands, strict=True
             )
         ]
+        self.shifted: list[Path] = []
         self.kinds: dict[int, tuple[Path, str]] = {}
+        self.first_names: dict[int, tuple[Path, tuple[str, ...]]] = {}
         self._extents: dict[Path, Extent] = {}
         self._last_facts: dict[int, tuple[Path, RasterFacts]] = {}
         self.swap = recipe.direction == "BtoA"
@@ -296,13 +301,14 @@ class RasterReader(Reader):
             size = raster.width, raster.height
         facts = read_facts(path, side.bare.channels)
         self._last_facts[place] = path, facts
-        kind = facts.kind
-        first, same = self.kinds.setdefault(place, (path, kind))
-        if kind != same:
-            raise ImageError(
-                f"has samples of {kind}, and {first} of {same}; all of a side must be of one type, "
-                f"and on one scale: convert them ({_remedy_of(path, same)})"
-            )
+        wrong = describe_other_kind(
+            path, facts.kind, *self.kinds.setdefault(place, (path, facts.kind))
+        )
+        if not (side.bands or any(side.bare.names)):
+            first, names = self.first_names.setdefault(place, (path, facts.names))
+            wrong = wrong or describe_other_order(facts.names, first, names)
+        if wrong:
+            raise ImageError(wrong)
         return size
 
     def describe_mismatch(self, pair: Pair) -> str:
@@ -311,6 +317,8 @@ class RasterReader(Reader):
         if pair.b is None:
             return ""
         first, other = (self._find_facts(path, place) for place, path in enumerate(pair.files()))
+        if first and other and is_shifted(first, other):
+            self.shifted.append(pair.b)
         return describe_mismatch(first, other) if first and other else ""
 
     def _find_facts(self, path: Path, place: int) -> RasterFacts | None:
@@ -362,13 +370,6 @@ class RasterReader(Reader):
         given, wanted = self.source, self.target
         drawn = show(target, wanted.range, wanted.shown, valid)
         return show(source, given.range, given.shown), drawn
-
-
-def _remedy_of(path: Path, kind: str) -> str:
-    """What makes a file's samples such."""
-    if suffix_of(path.name) == SUFFIX:
-        return f"array.astype({kind!r})"
-    return f"gdal_translate -ot {GDAL_TYPES.get(kind, kind.title())}"
 
 
 def _require_same_size(pair: Pair, a: tuple[int, ...], b: tuple[int, ...]) -> None:

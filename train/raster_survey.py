@@ -21,6 +21,8 @@ from pix2pix_batch.train.range_recipe import bare_range
 from pix2pix_batch.train.raster_facts import (
     RasterFacts,
     describe_mismatch,
+    describe_other_order,
+    is_shifted,
     may_be_raster,
     read_facts,
 )
@@ -49,6 +51,10 @@ class SideSurvey:
     bands: list[BandStatistics] = field(default_factory=list)
     names: tuple[str, ...] = ()
     nodata: float | None = None
+
+    @property
+    def first(self) -> Path:
+        return next(iter(self.examples.values()))
 
     @property
     def is_picture(self) -> bool:
@@ -130,7 +136,8 @@ def _format_flow(values: dict[str, Any]) -> str:
 class RasterSurvey:
     """Of both sides, where they are rasters; ``problems``, ``warnings``: as of ``dataset check``;
     ``partly``: files with pixels that lack data in some bands only; ``without_system``: files
-    without a CRS whose partners have one; ``unlike_pictures``: those that
+    without a CRS whose partners have one; ``shifted``: of B, that lie beside their partners, as
+    :func:`is_shifted` says; ``unlike_pictures``: those that
     are no pictures of 8 bits, each with its side. ``is_asked``: whether a recipe says what they
     are: then reading the pairs tells which of them are not so."""
 
@@ -140,6 +147,7 @@ class RasterSurvey:
     warnings: dict[str, str] = field(default_factory=dict)
     partly: list[Path] = field(default_factory=list)
     without_system: list[Path] = field(default_factory=list)
+    shifted: list[Path] = field(default_factory=list)
     unlike_pictures: dict[str, str] = field(default_factory=dict)
 
     def add(self, pair: Pair, looks: Sequence[FileLook]) -> None:
@@ -156,6 +164,8 @@ class RasterSurvey:
             return
         if not self.is_asked and (what := describe_mismatch(first, other)):
             self.problems.append((str(pair.b), what))
+        if is_shifted(first, other):
+            self.shifted.append(looks[1].path)
         if bool(first.system) != bool(other.system):
             self.without_system.append(looks[bool(first.system)].path)
 
@@ -173,7 +183,8 @@ class RasterSurvey:
         mine.examples.setdefault(facts.kind, look.path)
         mine.counts[facts.bands] += 1
         fits = facts.kind == first and len(look.bands) == len(mine.bands)
-        if fits:
+        other_order = describe_other_order(look.names, mine.first, mine.names)
+        if fits and not other_order:
             for statistics, other in zip(mine.bands, look.bands, strict=True):
                 statistics.merge(other)
         elif self.is_asked:
@@ -183,6 +194,8 @@ class RasterSurvey:
                 (str(look.path), f"has samples of {facts.kind}, and files before of {first}; all "
                  "of a side must be of one type, and on one scale")
             )  # fmt: skip
+        elif fits:
+            self.problems.append((str(look.path), other_order))
         else:
             self.problems.append(
                 (str(look.path), f"has {format_count(len(look.bands), 'band')}, and files before "
@@ -241,7 +254,8 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
             own = reader
             chosen = side.bare.names
             kind = side.bare.dtype
-            names = chosen if any(chosen) or len(chosen) != facts.bands else facts.names
+            is_named = side.bands or any(chosen) or len(chosen) != facts.bands
+            names = chosen if is_named else facts.names
         read = _read_bands(path, own, side, bare_range(kind, [""] * len(names), None))
     except ImageError as error:
         # of a recipe's reader, what is wrong is found where the pair is read

@@ -272,6 +272,23 @@ def test_the_splits(tiny: Path, tmp_path: Path) -> None:
     assert len(figures(tiny, tmp_path / "one", "--split", "all")["images"]) == 1
 
 
+def test_as_many_pairs_as_the_model_had_otherwise_divided_are_noted(
+    tiny: Path, tmp_path: Path
+) -> None:
+    images = sources(4)
+    data = lay(tmp_path, "train", {str(i): (images[i], images[i]) for i in range(2)})
+    lay(data, "val", {str(i): (images[i], images[i]) for i in range(2, 4)})
+    info, generator = bundle.load(tiny)
+    for trained, validated in ((3, 1), (2, 2), (9, 1), (None, 1)):
+        facts = {"data": {"training_pairs": trained, "validation_pairs": validated}}
+        model = tmp_path / f"{trained}.safetensors"
+        bundle.save(model, replace(info, provenance=facts), generator)
+        notes = figures(model, data)["notes"]
+        told = f"{info.name} was trained on 3 pairs and validated on 1; here as many are divided "
+        assert [note.startswith(told) for note in notes] == [True] * (trained == 3), notes
+        assert figures(model, data, "--split", "all")["notes"] == []
+
+
 def test_an_empty_split_is_refused(tiny: Path, data: Path) -> None:
     message = read_refusal(tiny, data, "--split", "test")
     assert f"{data}: the split 'test' is empty (val: 12)" in message

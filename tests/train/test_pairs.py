@@ -241,10 +241,17 @@ def test_text_in_no_encoding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("[" * 100_000, "line 1: is nested too deep"), ('{"a": x}', "line 1: is no JSON .*column 7")],
-    ids=["deep", "broken"],
+    [
+        ("[" * 100_000, "line 1: is nested too deep"),
+        ('{"a": x}', "line 1: is no JSON .*column 7"),
+        ('{"a": "a.png", "b": "b.png", "split": 0}', "split must be train, val, test, not 0$"),
+        ('{"a": "a.png", "b": "b.png", "split": false}', "split must be .*, not False$"),
+        ('{"a": "a.png", "b": "b.png", "fold": 0}', "fold must be .* not 0; if it is no split, "),
+        ('{"a": "a.png", "b": "b.png", "split": []}', r"split must be .*, not \[\]$"),
+    ],
+    ids=["deep", "broken", "0", "false", "a fold's number", "a list"],
 )
-def test_lines_that_are_no_json(tmp_path: Path, line: str, message: str) -> None:
+def test_lines_of_json_with_faults(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "pairs.jsonl").write_text(line)
     with pytest.raises(InputError, match=message):
         pairs.find(tmp_path)

@@ -75,6 +75,7 @@ SOUND: dict[str, tuple[Make, Make]] = {
     "grey and colour": (grey(photo), photo),
     "blurred": (blurred, photo),
     "edges of what is symmetric": (outline, product),
+    "on two scales": (lambda i: grey(photo)(i) // (16 if i % 3 else 1), photo),
     "16 bits": (photo, lambda i: photo(i)[:, :, 0].astype(np.uint16) * 257),
     "noise": (lambda i: np.clip(photo(i) + np.random.default_rng(i).normal(0, 12, (64, 64, 3)),
                                 0, 255).astype(np.uint8), photo),

@@ -25,6 +25,7 @@ from pix2pix_batch.train import raster_files, threads
 from pix2pix_batch.train.data import LevelMappings, open_data
 from pix2pix_batch.train.objective import absolute_loss
 from pix2pix_batch.train.raster_data import RasterData
+from pix2pix_batch.train.raster_facts import describe_other_order
 from pix2pix_batch.train.rundir import RunDirectory, read_ranges
 from pix2pix_batch.train.signature import data_signature
 from pix2pix_batch.train.step import Batch
@@ -594,6 +595,56 @@ def test_bands_taken_for_one_another_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_bands_in_another_order_than_other_files_have_are_refused(
+    tmp_path: Path, trained: Path
+) -> None:
+    """Unless the recipe names them, or numbers them where names are wrong."""
+    data = rasters.make_radar_pairs(tmp_path / "data", 3)
+    turned = np.ascontiguousarray(rasters.make_radar(1, 5)[:, :, ::-1])
+    write_raster(data / "A" / "1.tif", turned, ("vh", "VV"), GAP)
+    by_place = RADAR["input_range"] | {"bands": None}
+    recipes = {"": {}, "places": RADAR | {"input_range": by_place}, "names": RADAR,
+               "numbers": RADAR | {"input_range": by_place | {"bands": [1, 2]}}}  # fmt: skip
+    told = f"its bands are called vh, VV, and those of {data / 'A' / '0.tif'} VV, VH; "
+    for name, changes in recipes.items():
+        words = set_keys(**{key: json.dumps(value) for key, value in changes.items()})
+        found = json.loads(run("dataset", "check", data, *SMALL, *words, "--json").out)
+        wrong = [one for one in found["problems"] if told in one["problem"]]
+        assert len(wrong) == (name in ("", "places")), found["problems"]
+        assert not wrong or Path(wrong[0]["file"]).name == "1.tif"
+        assert not wrong or 'set bands: ["VV", "VH"] in the range of' in wrong[0]["problem"]
+        bands = found["rasters"]["A"]["bands"]
+        assert [band["name"] for band in bands] == [["VV", "VH"], ["", ""]][name == "numbers"]
+        least = [rasters.make_radar(k, 5)[:, 5:].min(axis=(0, 1)) for k in range(3)]
+        if name != "numbers":  # of the files in one order, or by name
+            wanted = np.min(least[::2] if wrong else least, axis=0)
+            assert [band["min"] for band in bands] == pytest.approx(wanted.tolist())
+    with pytest.raises(InputError, match=r"1\.tif: its bands are called vh, VV, and those of "):
+        open_data(data, small(**recipes["places"]))
+    model = trained / "model.safetensors"
+    evaluate = "evaluate", model, data, "--split", "all", "--device", "cpu"
+    refused = run(*evaluate, *set_keys(**{"input_range.bands": "null"}))
+    assert refused.code == 2 and told in refused.err and run(*evaluate).code == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "told"),
+    [
+        (("B4", "B3", "B2"), ("B2", "B3", "B4"), 'set bands: ["B2", "B3", "B4"] in the range'),
+        (("B3", "B4", "B8"), ("B2", "B3", "B4"), "are taken in their order: bring all files"),
+        (("", "B2"), ("B2", ""), "its bands are called ?, B2, and those of x.tif B2, ?; "),
+        (("B8", "B11"), ("B2", "B3"), ""),
+        (("b2", "B3"), ("B2", ""), ""),
+        (("Gray", "Gray", "a"), ("Gray", "b", "Gray"), ""),
+    ],
+)
+def test_names_tell_an_order_where_files_share_some(
+    names: tuple[str, ...], first: tuple[str, ...], told: str
+) -> None:
+    said = describe_other_order(names, Path("x.tif"), first)
+    assert told in said and bool(told) == bool(said)
+
+
 def test_the_same_problem_of_many_files_is_said_once(tmp_path: Path) -> None:
     data = rasters.make_radar_pairs(tmp_path / "data", 4)
     with pytest.raises(InputError) as refused:
@@ -606,14 +657,18 @@ def test_the_same_problem_of_many_files_is_said_once(tmp_path: Path) -> None:
 def test_partners_that_lie_elsewhere_are_named(tmp_path: Path) -> None:
     pixels = rasters.make_radar(1)
     for side in "AB":
-        for seed in range(2):
+        for seed in range(3):
             write_raster(tmp_path / side / f"{seed}.tif", pixels, ("VV", "VH"))
     with rasterio.open(tmp_path / "B" / "1.tif", "r+") as file:
         file.crs = "EPSG:32633"
     with rasterio.open(tmp_path / "B" / "0.tif", "r+") as file:
         file.transform = file.transform * file.transform.translation(3, 0)
+    with rasterio.open(tmp_path / "B" / "2.tif", "r+") as file:
+        file.transform = file.transform * file.transform.translation(0.5, -0.5)
     done = run("dataset", "check", tmp_path, *SMALL, "--json")
     problems = json.loads(done.out)["problems"]
+    (note,) = [text for text in json.loads(done.out)["notes"] if "half a pixel" in text]
+    assert note.startswith("1 file lies up to half a pixel beside") and "2.tif: if " in note
     for name, told in (
         ("1.tif", "its CRS is EPSG:32633, its partner's EPSG:32632"),
         ("0.tif", "differ by 3 pixels"),
@@ -631,7 +686,8 @@ def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: P
         "1": {"transform": from_origin(600_000, 5_000_000, 10, 10)},
         "2": {"transform": from_origin(500_000, 5_000_000, 20, 20)},
         "3": {"crs": rasterio.crs.CRS()},
-        "4": {"crs": WORDED_OTHERWISE},
+        "4": {"crs": WORDED_OTHERWISE, "transform": from_origin(500_005, 4_999_995, 10, 10)},
+        "5": {"transform": from_origin(500_000.5, 5_000_000, 10, 10)},
     }
     for name, change in changes.items():
         write_raster(data / "A" / f"{name}.tif", rasters.make_radar(int(name)), ("VV", "VH"), GAP)
@@ -648,6 +704,8 @@ def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: P
     notes = [note for note in checked["notes"] if "no CRS" in note]
     assert len(notes) == 1 and "1 file has no CRS, and its partner has one" in notes[0]
     assert str(data / "B" / "3.tif") in notes[0]
+    beside = f"1 file lies up to half a pixel beside its partner, such as {data / 'B' / '4.tif'}: "
+    assert [note for note in checked["notes"] if note.startswith(beside)]
     with pytest.raises(InputError) as refused:
         open_data(data, small(**RADAR))
     model = trained / "model.safetensors"
@@ -659,7 +717,7 @@ def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: P
     for name in told:
         (data / "B" / f"{name}.tif").unlink()
         (data / "A" / f"{name}.tif").unlink()
-    open_data(data, small(**RADAR))
+    assert [note for note in open_data(data, small(**RADAR)).notes if note.startswith(beside)]
 
 
 def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
