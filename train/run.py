@@ -105,10 +105,12 @@ def _prepare(
         for note in opened.notes:
             print_message(f"note: {note}")
         if recipe.init and not rundir.RunDirectory(run).has_begun():
-            print_message(
-                f"note: the generator starts from {recipe.init}; the discriminator and the "
-                "optimisers begin anew"
+            others = (
+                "discriminator and the optimisers begin"
+                if recipe.lambda_gan
+                else "optimiser begins"
             )
+            print_message(f"note: the generator starts from {recipe.init}; the {others} anew")
         for doubt in opened.doubts:
             print_message(
                 f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them"
