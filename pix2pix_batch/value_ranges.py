@@ -190,7 +190,7 @@ class ValueRange:
         """The index of the band of that number, counted from 1, or name. Raises
         ``ValueError``."""
         index = find_name(word, self.names)
-        if word.isascii() and word.isdigit() and 1 <= int(word) <= self.channels:
+        if is_band_number(word, self.channels):
             if index not in (None, int(word) - 1):
                 raise ValueError(
                     f"band {word} is not the one that is called {word}: give bands other names"
@@ -233,6 +233,11 @@ class ValueRange:
         for number, band in enumerate(self.bands, 1):
             told[f"band {number}"] = f"{band.name}: {band}" if band.name else str(band)
         return told
+
+
+def is_band_number(word: str, count: int) -> bool:
+    """Whether a word is the number, from 1, of one of ``count`` bands."""
+    return word.isascii() and word.isdigit() and 1 <= int(word) <= count
 
 
 def find_name(word: str, names: Sequence[str]) -> int | None:

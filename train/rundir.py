@@ -189,7 +189,7 @@ def describe_init(init: str) -> dict[str, Any]:
     path = bundle.resolve(init)
     return {
         "init": bundle.fingerprint(path),
-        "init_provenance": json.loads(json.dumps(bundle.read_info(path).provenance)),
+        "init_provenance": bundle.read_info(path).provenance,
     }
 
 

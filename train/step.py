@@ -85,8 +85,8 @@ class Step:
         recipe, share = self.recipe, 1 / len(batches)
         device = batches[0].source.device
         losses = {name: torch.zeros((), device=device) for name in recipe.losses}
-        # L1 first and always, also with a weight of 0: gradients of G's images add up in the order
-        # of their terms, on which a resumed run's exactness depends
+        # L1 first and always, also with a weight of 0, as in earlier versions: gradients of G's
+        # images add up in the order of their terms, so a run that one of them began goes on alike.
         terms = ["l1", *(name for name in losses if name not in ("d", "l1"))]
         fakes: list[Tensor | None] = [None] * len(batches)
         if len(batches) == 1:

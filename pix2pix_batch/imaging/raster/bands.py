@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.text import format_count
-from pix2pix_batch.value_ranges import ValueRange, find_name
+from pix2pix_batch.value_ranges import ValueRange, find_name, is_band_number
 
 
 def choose_bands(
@@ -37,7 +37,7 @@ def choose_bands(
         ImageError: No rule applies, or a band that was asked for is not there.
     """
     for word in asked or side.names:
-        if asked and _is_number(word, count):
+        if asked and is_band_number(word, count):
             continue
         if word and (several := list(names).count(word)) > 1:
             raise ImageError(
@@ -122,7 +122,7 @@ def describe_other_numbers(names: Sequence[str], asked: Sequence[str]) -> str:
     Returns:
         A warning; empty if there is nothing to say.
     """
-    numbers = [word for word in asked if _is_number(word, len(names))]
+    numbers = [word for word in asked if is_band_number(word, len(names))]
     known = ((word, find_name(word, names)) for word in numbers)
     others = [
         f"the band called {word} is number {index + 1}" for word, index in known
@@ -131,13 +131,8 @@ def describe_other_numbers(names: Sequence[str], asked: Sequence[str]) -> str:
     return f"--bands counts {', '.join(numbers)}, but {', '.join(others)}" if others else ""
 
 
-def _is_number(word: str, count: int) -> bool:
-    """Whether a word of ``--bands`` is the number of one of ``count`` bands."""
-    return word.isascii() and word.isdigit() and 1 <= int(word) <= count
-
-
 def _find_band(word: str, names: Sequence[str], count: int) -> int:
-    if _is_number(word, count):
+    if is_band_number(word, count):
         return int(word)
     index = find_name(word, names)
     if index is not None:
