@@ -196,9 +196,11 @@ class Dispatcher:
             return
         self._refresh_workers()
         self.handle.tend()
-        if self.workers.is_deserted:
+        # What is in flight comes back from unfit workers too, as long as they are there.
+        if self.workers.is_deserted and not (self.workers.threads and self.in_flight):
             self.in_flight.clear()  # nobody brings it back
-            self.fatal = self.fatal or ALL_WORKERS_GONE
+            why = self.workers.describe_unfit() if self.workers.threads else ALL_WORKERS_GONE
+            self.fatal = self.fatal or why
 
     def _refresh_workers(self) -> None:
         try:
@@ -358,8 +360,7 @@ class Dispatcher:
         if new and not self.workers.fit_workers:
             self._refresh_workers()
             if not self.workers.fit_workers:
-                reasons = "; ".join(f"{address} {why}" for address, why in new.items())
-                self.fatal = self.fatal or f"no worker is fit for this job: {reasons}"
+                self.fatal = self.fatal or self.workers.describe_unfit()
         return bool(new)
 
     def _lose_scheduler(self) -> None:

@@ -23,7 +23,7 @@ class WorkerList:
         """Ask the scheduler who is there. Raises what the lost connection does."""
         self.threads = dict(self._handle.client.nthreads())
         self._last_refresh = time.monotonic()
-        if self.threads:
+        if self.usable_threads:
             self._last_worker = self._last_refresh
 
     @property
@@ -33,7 +33,7 @@ class WorkerList:
 
     @property
     def is_deserted(self) -> bool:
-        """Whether nobody has been there for longer than the job waits for workers."""
+        """Whether nobody that is fit has been there for longer than the job waits for workers."""
         return time.monotonic() - self._last_worker > self._handle.patience
 
     @property
@@ -53,3 +53,8 @@ class WorkerList:
         self.unfit |= new
         self.notes += [f"left out {address}, which {why}" for address, why in new.items()]
         return new
+
+    def describe_unfit(self) -> str:
+        """Why there is nobody to work, where all that are there are unfit."""
+        reasons = "; ".join(f"{address} {why}" for address, why in self.unfit.items())
+        return f"no worker is fit for this job: {reasons}"

@@ -68,10 +68,15 @@ class Fleet:
         )
 
     def wait_for(self, count: int) -> None:
-        """Wait until there are so many workers."""
+        """Wait until there are so many workers, which are begun anew when they die: Dask gives up
+        those that die before their nannies have heard that they have begun."""
         if self.before is None:
             with Client(self.address, set_as_default=False) as client:
                 self._wait(lambda: len(client.nthreads()) == count)
+                # A lambda is sent by its code, for processes that cannot import the tests; Dask
+                # calls nannies workers here as well.
+                ask = lambda dask_worker: dask_worker.status.name  # noqa: E731
+                self._wait(lambda: set(client.run(ask, nanny=True).values()) <= {"running"})
             return
         program = (
             "import sys, time; from distributed import Client\n"

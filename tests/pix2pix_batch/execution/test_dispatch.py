@@ -181,6 +181,31 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
     ]
 
 
+def test_a_job_does_not_wait_for_ever_with_workers_that_are_unfit(tmp_path: Path) -> None:
+    def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
+        os._exit(1)
+
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("odd")
+        fleet.wait_for(1)
+        with cluster.connect(fleet.address) as (client, _):
+            odd = list(client.nthreads())
+            fit = fleet.worker("fit")
+            fleet.wait_for(2)
+
+            def watch() -> None:
+                if fit.poll() is None:
+                    fleet.kill(fit)
+
+            stop = threading.Event()
+            crew = ClusterHandle(client, patience=1)
+            work = TaskSpec(settings(tmp_path), task=task)
+            dispatcher = Dispatcher(crew, work, Kept(), watch=watch, stop=stop)
+            dispatcher.workers.unfit = dict.fromkeys(odd, "is odd")
+            with pytest.raises(OutputError, match=f"no worker is fit .*: {odd[0]} is odd"):
+                dispatcher.run(iter(ITEMS[:1]))
+
+
 def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, tiny: Path) -> None:
     def opener(settings: Settings, tiles: Any) -> Any:
         raise RuntimeError("the driver\nis too old")
