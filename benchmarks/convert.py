@@ -57,7 +57,7 @@ from pix2pix_batch.cores import cores
 from pix2pix_batch.engines.cpu import precision as cpu_precision
 from pix2pix_batch.execution.worker import convert_chunk
 from pix2pix_batch.generators.unet import Architecture
-from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference import freed_memory, onednn
 from pix2pix_batch.inference.engine import TorchEngine, default_batch_size
 from pix2pix_batch.inference.engine_cache import engine_of
 from pix2pix_batch.inference.settings import Settings
@@ -111,7 +111,7 @@ def raw_engine(
 ) -> float:
     """One engine as a worker runs it: one thread."""
     torch.set_num_threads(1)
-    onednn.keep_freed_memory()
+    freed_memory.keep()
     engine = TorchEngine(generator(norm, ngf), size=SIZE, batch_size=batch, precision=precision)
     images = inputs(batch)
     return repeat(lambda: engine(images), batch, seconds)
@@ -166,7 +166,7 @@ def eager(precision: str, batch: int, threads: int, compiled: bool) -> float:
     import torch._inductor.config
 
     torch.set_num_threads(threads)
-    onednn.keep_freed_memory()
+    freed_memory.keep()
     unet = generator()
     for block in [*unet.down, *unet.up]:
         weight, bias, block.norm = onednn.fold_norm(block)

@@ -29,7 +29,7 @@ from measure import best, generator, machine, table
 from torch import Tensor
 
 from pix2pix_batch.generators.unet_network import Block
-from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference import freed_memory, onednn
 from pix2pix_batch.inference.convolution_rule import FEW_CHANNELS, Way
 from pix2pix_batch.inference.few_pixel_winograd import FewPixelWinograd
 from pix2pix_batch.inference.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
@@ -150,7 +150,7 @@ def whole(batch: int, ngf: int, size: int) -> str:
 
 def report(batch: int, ngf: int, size: int) -> list[str]:
     torch.set_num_threads(1)
-    onednn.keep_freed_memory()
+    freed_memory.keep()
     head = f"{machine()}; batch {batch}, ngf {ngf}, {size}x{size}"
     return [head, "", *table(COLUMNS, rows(batch, ngf, size)), "", whole(batch, ngf, size), ""]
 

@@ -34,7 +34,7 @@ from pix2pix_batch.engines.cpu import precision as cpu_precision
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
 from pix2pix_batch.generators.unet import Architecture
-from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference import freed_memory
 from pix2pix_batch.inference.cuda import CudaEngine
 from pix2pix_batch.inference.engine import DTYPES, Engine, TorchEngine, default_batch_size, to_bytes
 
@@ -171,7 +171,7 @@ def speeds(job: Job, rung: Rung) -> list[Speed | str]:
     """Of each batch size, or why there is none. Runs in a process of its own."""
     torch.set_num_threads(1 if rung.workers else job.threads)
     if job.device == "cpu":
-        onednn.keep_freed_memory()
+        freed_memory.keep()
     found: list[Speed | str] = []
     for batch in rung.batches or job.batches:
         try:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from convert import ISAS
 from measure import alone, machine, table
 
-from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference import freed_memory
 from pix2pix_batch.train.convolution import Convolve, takes_tiles
 from pix2pix_batch.train.tiles import Shape
 
@@ -45,7 +45,7 @@ def layers(batch: int) -> dict[str, tuple[Shape, bool]]:
 
 def measure(batch: int, threads: int) -> list[list[str]]:
     torch.set_num_threads(threads)
-    onednn.keep_freed_memory()
+    freed_memory.keep()
     rows = []
     for name, (shape, transposed) in layers(batch).items():
         big = torch.randn(shape.images, shape.big, *shape.sides)

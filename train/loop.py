@@ -18,7 +18,7 @@ from torch import Tensor
 from pix2pix_batch.errors import Pix2PixBatchError, TrainingError
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.generators.unet_network import UNet
-from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference import freed_memory
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.accelerator import default_workers, make_accelerator
@@ -64,7 +64,7 @@ class Trainer:
         self.accelerator = make_accelerator(recipe, self.options.device)
         self.device = self.accelerator.device
         if self.device.type == "cpu":
-            onednn.keep_freed_memory()
+            freed_memory.keep()
         processes = self.accelerator.num_processes
         self.step_images = recipe.batch_size * recipe.accumulate * processes
         self.last = max(1, round(recipe.epochs * data.epoch / self.step_images))

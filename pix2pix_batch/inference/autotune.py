@@ -183,7 +183,7 @@ def _choose_precision(
 
     One engine is open at a time, and that of ``fast`` stays for the job.
     """
-    from pix2pix_batch.inference import onednn
+    from pix2pix_batch.inference import freed_memory
     from pix2pix_batch.inference.engine import psnr
 
     if not _is_worth_trying(fast, settings):
@@ -200,7 +200,7 @@ def _choose_precision(
     exact = _translate(exact_engine, tiles)
     # Before the next is opened: the memory of a worker is reckoned for one engine.
     del exact_engine
-    onednn.return_freed_memory()
+    freed_memory.give_back()
     engine = open_engine(*key, batch_size, settings.device, fast)
     closeness = psnr(_translate(engine, tiles), exact)
     if closeness < PSNR_BAR:

@@ -73,7 +73,7 @@ def open_engine(
     """
     import torch
 
-    from pix2pix_batch.inference import onednn
+    from pix2pix_batch.inference import freed_memory
     from pix2pix_batch.inference.engine import TorchEngine
 
     on_cpu = device == "cpu"
@@ -82,6 +82,7 @@ def open_engine(
         # One thread a worker: a reduction split over another number of threads could round
         # otherwise, and then the bytes would depend on --workers.
         torch.set_num_threads(1)
+        freed_memory.give_back_at_once()
         build = functools.partial(TorchEngine, direct=direct)
     else:
         from pix2pix_batch.inference.cuda import CudaEngine
@@ -91,8 +92,8 @@ def open_engine(
     engine = build(net, size=size, batch_size=batch_size, precision=precision, ranges=info.ranges)
     if on_cpu:
         del net
-        onednn.return_freed_memory()  # of the weights as they were before
-        onednn.keep_freed_memory()
+        freed_memory.give_back()  # of the weights as they were before
+        freed_memory.keep()
     return engine
 
 

@@ -10,9 +10,7 @@ Winograd's algorithm, or as a thin convolution.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -50,6 +48,8 @@ ISAS_WITHOUT_BF16 = frozenset(
 )
 """oneDNN's names of the instruction sets that do not multiply bfloat16 (AVX2_VNNI_2 only converts
 it)."""
+OUTERMOST = 2
+"""Blocks of the encoder whose features, of an image of 256x256, fill the cache of a core."""
 INTO: Mapping[str, Callable[..., Tensor] | None] = {
     "none": None,
     "relu": partial(torch.clamp_min, min=0),
@@ -107,36 +107,6 @@ def is_intel() -> bool:
         return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, in this process, instead of giving it back.
-
-    An image's activations are some 40 MB, allocated and freed layer by layer; returning them
-    to the system and faulting them in again costs about a fifth of the time. glibc only.
-    """
-    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
-    if mallopt := _libc_function("mallopt"):
-        # Both are needed: large blocks that the C library maps one by one are given back when
-        # freed, whatever the threshold of the heap is.
-        mallopt(m_mmap_max, 0)
-        mallopt(m_trim_threshold, 2**31 - 1)
-
-
-def return_freed_memory() -> None:
-    """Give what the C library has kept of freed memory back to the system. glibc only."""
-    if trim := _libc_function("malloc_trim"):
-        trim(0)
-
-
-def _libc_function(name: str) -> Callable[..., int] | None:
-    if sys.platform != "linux":
-        return None
-    try:
-        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
-    except (OSError, AttributeError):
-        return None
-    return found
 
 
 def fold_norm(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
@@ -332,26 +302,22 @@ class OneDNNUNet:
         self.dtype = dtype
         workspace = None if direct else Workspace()
         last = a.downs - 1
-        self.down = [
-            prepare(
-                block,
-                (batch, size >> i, size >> i),
-                dtype,
-                LEAKY_RELU if i < last else NONE,
-                workspace,
-            )
-            for i, block in enumerate(unet.down)
+        wanted: list[tuple[Block, int, Activation]] = [
+            *(
+                (block, size >> i, LEAKY_RELU if i < last else NONE)
+                for i, block in enumerate(unet.down)
+            ),
+            *((block, size >> (i + 1), RELU if i else TANH) for i, block in enumerate(unet.up)),
         ]
-        self.up = [
-            prepare(
-                block,
-                (batch, size >> (i + 1), size >> (i + 1)),
-                dtype,
-                RELU if i else TANH,
-                workspace,
-            )
-            for i, block in enumerate(unet.up)
-        ]
+        prepared: dict[Block, Convolution] = {}
+        # The largest first: what laying out a layer takes for a while, several times its weight,
+        # never comes on top of all the others.
+        for block, side, activation in sorted(
+            wanted, key=lambda one: one[0].conv.weight.numel(), reverse=True
+        ):
+            prepared[block] = prepare(block, (batch, side, side), dtype, activation, workspace)
+        self.down = [prepared[block] for block in unet.down]
+        self.up = [prepared[block] for block in unet.up]
         self.joined = [
             torch.empty(
                 (batch, 2 * a.width(i), size >> (i + 1), size >> (i + 1)),
@@ -368,10 +334,9 @@ class OneDNNUNet:
         mask_of = multipliers_by_block(a, masks)
         # the decoder's ReLU is applied before joining: it commutes with that and with the masks
         joined = [both[:count] for both in self.joined]
-        for i, convolution in enumerate(self.down):
-            x = convolution(x)
-            if i < len(joined):
-                torch.clamp_min(x, 0, out=joined[i][:, : a.width(i)])
+        x = self._encode_outermost(x, joined)
+        for i in range(OUTERMOST, a.downs):
+            x = self._encode(i, x, joined)
         # Before the ReLU below, which works in place and would change what is averaged.
         embedding = x.mean(dim=(2, 3), dtype=torch.float32)
         x = x.relu_()
@@ -382,3 +347,20 @@ class OneDNNUNet:
             if joined:
                 x = joined[i - 1]
         return self.up[0](x), embedding
+
+    def _encode_outermost(self, x: Tensor, joined: Sequence[Tensor]) -> Tensor:
+        """The first blocks, whose features are large, one image after the other: so less of them is
+        held, and no slower (``benchmarks/convert.py``)."""
+        made = []
+        for k in range(len(x)):
+            image, into = x[k : k + 1], [both[k : k + 1] for both in joined]
+            for i in range(OUTERMOST):
+                image = self._encode(i, image, into)
+            made.append(image)
+        return torch.cat(made)
+
+    def _encode(self, i: int, x: Tensor, joined: Sequence[Tensor]) -> Tensor:
+        x = self.down[i](x)
+        if i < len(joined):
+            torch.clamp_min(x, 0, out=joined[i][:, : self.architecture.width(i)])
+        return x
