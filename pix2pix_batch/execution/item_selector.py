@@ -84,7 +84,7 @@ class ItemSelector:
         ``None`` if there are tars, because the number of their images is not known.
         """
         total = 0
-        found = RollCall(history)
+        found = RollCall(history, scan.seeks)
         for item in scan:
             if item.tar:
                 return None
@@ -116,7 +116,7 @@ class ItemSelector:
         failed: list[Record] = []
         given = 0
         names = OutputNames(self.scan, history)
-        roll_call = RollCall(history)
+        roll_call = RollCall(history, self.scan.seeks)
         try:
             for found in self._items():
                 roll_call.add(found.name, is_tar=found.tar)

@@ -11,10 +11,11 @@ from itertools import accumulate
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffixes
 from pix2pix_batch.imaging.output_formats import SAME, form_of
 from pix2pix_batch.inputs import folder
-from pix2pix_batch.inputs.choice import InputFilter, LeftAlone, is_tar
+from pix2pix_batch.inputs.choice import TAKEN, InputFilter, LeftAlone, is_tar
 from pix2pix_batch.inputs.folder import Folder
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.page_items import split_into_pages
@@ -160,6 +161,13 @@ class InputSource(ABC):
             if item.tar:
                 tars.add(key)
             yield item
+
+    def seeks(self, name: str) -> bool:
+        """Whether an input of this name, which was not found, would have been found if it were
+        there."""
+        file, mark, _ = pages.split_name(name)
+        is_page_unsought = mark and not self.options.has_pages
+        return not is_page_unsought and self.choice.classify_listed(file) == TAKEN
 
     @property
     def is_remote(self) -> bool:

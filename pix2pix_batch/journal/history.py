@@ -12,7 +12,7 @@ from typing import Any
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal import files_beside
-from pix2pix_batch.journal.events import Begun, Claimed, Counted, Ended, Event, Header, Recorded
+from pix2pix_batch.journal.events import Begun, Claimed, Counted, Event, Header, Recorded
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, decode_status
 from pix2pix_batch.journal.input_count import InputCount
 from pix2pix_batch.journal.reader import (
@@ -196,7 +196,7 @@ class History:
         elif isinstance(event, Claimed):
             for name in event.names:
                 self.index.claim(name)
-        elif isinstance(event, Begun | Counted | Ended):
+        elif isinstance(event, Begun | Counted):
             self.input_count.note(event)
             if isinstance(event, Counted) and isinstance(event.gone, list):
                 for status, names in ((GONE, event.gone), (DONE, event.back)):
