@@ -283,7 +283,8 @@ class InputSource(ABC):
     def explain_no_images(self) -> str:
         """The message for an input in which no image was found."""
         left = self.left
-        count = left.other.count
+        other = left.tar.first or left.other.first
+        count = left.other.count + left.tar.count
         if left.unread.count:
             kinds = "; ".join(left.unread.lines())
             return (
@@ -297,9 +298,11 @@ class InputSource(ABC):
             )
         looked = ", ".join(USUAL) + f" and {len(suffixes()) - len(USUAL)} more suffixes"
         seen = format_count(count, "other file")
-        if left.other.first:
-            seen += f" (such as {escape(left.other.first[0])})"
-            if left.other.first[0].lower().endswith(ARCHIVES):
+        if other:
+            seen += f" (such as {escape(other[0])})"
+            if is_tar(other[0]):
+                seen += "; give the tar itself as IN to have what it holds"
+            elif other[0].lower().endswith(ARCHIVES):
                 seen += "; unpack archives, or pack them as .tar, .tar.gz or .tgz, which are read"
         if left.litter.count:
             seen += f", {left.litter.count:,} hidden or left by systems (see --include)"

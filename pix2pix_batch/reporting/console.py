@@ -134,7 +134,10 @@ def format_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator
 
 def _format_not_taken(summary: Summary) -> Iterator[str]:
     """What lies in the input and is none."""
-    yield from _format_others(summary.ignored, summary.others_are, summary.others)
+    others = summary.ignored - summary.tars_left
+    yield from _format_others(others, summary.others_are, summary.others)
+    give = "give tars as IN ('IN/*.tar') to have what they hold"
+    yield from _format_tars(summary.tars_left, summary.tars_left_such, give)
     yield from format_unread(summary.unread, summary.unread_kinds)
     if count := summary.empty_tars:
         hold = "holds" if count == 1 else "hold"
@@ -151,6 +154,7 @@ def _format_not_taken(summary: Summary) -> Iterator[str]:
 def format_left_alone(left: LeftAlone) -> Iterator[str]:
     """What lies in a directory and is left alone."""
     yield from _format_others(left.other.count, NO_IMAGE, left.other.first)
+    yield from _format_tars(left.tar.count, left.tar.first, "unpack them")
     yield from format_unread(left.unread.count, left.unread.lines())
     yield from _format_ignored(left.litter.count, LITTER, left.litter.first)
 
@@ -158,6 +162,12 @@ def format_left_alone(left: LeftAlone) -> Iterator[str]:
 def _format_others(count: int, what: str, such: Iterable[str]) -> Iterator[str]:
     if count:
         yield f"{format_count(count, 'file')} left alone, {what}:"
+        yield from _format_first(map(escape, such), count)
+
+
+def _format_tars(count: int, such: Iterable[str], remedy: str) -> Iterator[str]:
+    if count:
+        yield f"{format_count(count, 'tar')} left alone; {remedy}:"
         yield from _format_first(map(escape, such), count)
 
 

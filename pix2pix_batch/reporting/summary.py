@@ -31,7 +31,8 @@ class Summary:
     that to be told; ``warned``: images that were read although something was wrong
     with them. ``failures`` and ``warnings``: the first, by input; the journal has them all.
     ``renames``: the first inputs and outputs of those renamed; ``others``: the first of the files
-    left alone, and ``others_are`` what is wrong with them; ``page``: the path of the report;
+    left alone, and ``others_are`` what is wrong with them; ``tars_left``: the tars among these, the
+    first in ``tars_left_such``; ``page``: the path of the report;
     ``signal``: the number of the one that interrupted it, where that is known;
     ``outdated``: files in OUT that were the outputs of inputs that now fail, the first in
     ``outdated_such``; ``warned_before``: with ``strict``, outputs of earlier runs whose inputs were
@@ -69,6 +70,8 @@ class Summary:
     ignored: int = 0
     others: list[str] = field(default_factory=list)
     others_are: str = ""
+    tars_left: int = 0
+    tars_left_such: list[str] = field(default_factory=list)
     litter: int = 0
     litter_such: list[str] = field(default_factory=list)
     excluded: int = 0
