@@ -56,7 +56,7 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
         yield from _format_first(names, summary.renamed, known)
     yield from _format_not_taken(summary)
     yield from format_doubtful(summary)
-    yield from format_unmeasured(summary.unmeasured)
+    yield from format_unmeasured(summary)
     warnings = [(record.name, record.warning) for record in summary.warnings]
     yield from format_warnings(warnings, summary.warned, f"; all are in {journal}")
     yield from _format_warned_before(summary)
@@ -83,8 +83,9 @@ def format_doubtful(summary: Summary) -> Iterator[str]:
         seen = f"; the report shows {them}" if summary.page else ""
         yield (
             f"{format_count(count, 'image')} {look} unlike what {summary.model} was "
-            f"trained on: farther off than almost all of its training inputs{seen}"
+            f"trained on: farther off than almost all of its training inputs{seen}:"
         )
+        yield from _format_first(map(escape, summary.doubts), count)
 
 
 def format_end(summary: Summary) -> Iterator[str]:
@@ -171,14 +172,15 @@ def _format_tars(count: int, such: Iterable[str], remedy: str) -> Iterator[str]:
         yield from _format_first(map(escape, such), count)
 
 
-def format_unmeasured(count: int) -> Iterator[str]:
+def format_unmeasured(summary: Summary) -> Iterator[str]:
     """Images of which is not known whether the model was trained on such."""
-    if count:
+    if count := summary.unmeasured:
         were = "was" if count == 1 else "were"
         yield (
             f"{format_count(count, 'image')} {were} not measured (too small): how far from "
-            "the training inputs is not known"
+            "the training inputs is not known:"
         )
+        yield from _format_first(map(escape, summary.unmeasured_such), count)
 
 
 def format_unread(count: int, kinds: Iterable[str]) -> Iterator[str]:
