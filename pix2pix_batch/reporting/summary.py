@@ -34,8 +34,8 @@ class Summary:
     too small for that to be told, some in ``unmeasured_such``; ``warned``: images that were read
     although something was wrong with them. ``failures`` and ``warnings``: the first, by input; the
     journal has them all. ``renames``: the first inputs and outputs of those renamed; ``others``:
-    the first of the files left alone, and ``others_are`` what is wrong with them; ``tars_left``: the tars
-    among these, the first in ``tars_left_such``; ``page``: the path of the report;
+    the first of the files left alone, and ``others_are`` what is wrong with them; ``tars_left``:
+    the tars among these, the first in ``tars_left_such``; ``page``: the path of the report;
     ``signal``: the number of the one that interrupted it, where that is known;
     ``outdated``: files in OUT that were the outputs of inputs that now fail, the first in
     ``outdated_such``; ``warned_before``: with ``strict``, outputs of earlier runs whose inputs were
