@@ -102,20 +102,29 @@ def _prepare(
             for name, side in opened.ranges._asdict().items():
                 described = "; ".join(f"{key} {value}" for key, value in side.describe().items())
                 print_message(f"{name}: {described}")
-        for note in opened.notes:
+        beginning = "" if rundir.RunDirectory(run).has_checkpoint() else describe_beginning(recipe)
+        for note in filter(None, (*opened.notes, beginning)):
             print_message(f"note: {note}")
-        if recipe.init and not rundir.RunDirectory(run).has_begun():
-            others = (
-                "discriminator and the optimisers begin"
-                if recipe.lambda_gan
-                else "optimiser begins"
-            )
-            print_message(f"note: the generator starts from {recipe.init}; the {others} anew")
         for doubt in opened.doubts:
             print_message(
                 f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them"
             )
     return trainer
+
+
+def describe_beginning(recipe: Recipe) -> str:
+    """What weights a run begins with, where that is to be known."""
+    if recipe.init:
+        gan = "discriminator and the optimisers begin"
+        others = gan if recipe.lambda_gan else "optimiser begins"
+        return f"the generator starts from {recipe.init}; the {others} anew"
+    if recipe.lambda_patches:
+        return (
+            "lambda_patches without init: from random weights the patch loss tends to draw a "
+            "lattice of dots; train without it first, then go on in a new directory with "
+            "--set init=RUN/model.safetensors"
+        )
+    return ""
 
 
 def _watcher(trainer: Trainer, run: Path) -> Watcher:
