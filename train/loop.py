@@ -316,6 +316,8 @@ class Trainer:
             lr=self.recipe.lr * self.rate,
             images_per_second=round(meter.timed * self.step_images / meter.seconds(), 2),
             data_share=round(meter.waited / meter.seconds(), 4),
+            device=self.device.type,
+            precision=self.precision,
             validation=figures,
         )
         self.run.add_record(record)

@@ -24,7 +24,7 @@ from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer
 from pix2pix_batch.train.processes import lost_processes
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.report import write_report
+from pix2pix_batch.train.report import Trained, write_report
 from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
 from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
 from pix2pix_batch.train.watcher import Watcher
@@ -150,7 +150,8 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
     if best is None:
         print_message("note: the run ended before its first figures, so that it has no report")
     else:
-        click.echo(write_report(run, trainer.recipe))
+        pairs = len(trainer.data.train), len(trainer.data.val)
+        click.echo(write_report(run, trainer.recipe, Trained(data, *pairs, trainer.step_images)))
     model = shlex.quote(str(run / "model.safetensors"))
     chosen_format = _choose_format(trainer.data.ranges.output)
     print_message(
