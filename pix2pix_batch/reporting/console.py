@@ -24,6 +24,15 @@ NO_IMAGE = "no image suffix"
 LITTER = "hidden or left there by systems and programs"
 """Why files are left alone."""
 
+TOLD_OF_ORIGINS = (
+    ("recipe", "name"),
+    ("data", "training_pairs"),
+    ("training", "step"),
+    ("training", "init"),
+    ("training", "init_provenance"),
+)
+"""Sections and keys of the provenance of a model that another one's weights come from."""
+
 DEEPEST = 6
 """Levels of a bundle's provenance that are indented; what is deeper stands on one line."""
 
@@ -268,7 +277,8 @@ def _format_first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[
 
 
 def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
-    """A bundle's description as ``key: value`` lines of up to ``width`` columns."""
+    """A bundle's description as ``key: value`` lines of up to ``width`` columns; of the models that
+    its weights come from only what tells them apart."""
     a = info.architecture
     values = {
         "name": info.name,
@@ -284,9 +294,36 @@ def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
         "architecture": a.summary,
         "norm": a.norm,
         "dropout blocks": len(a.dropout_blocks),
-        "provenance": info.provenance,
+        "provenance": _cut_origins(info.provenance),
     }
     yield from _format_values(values, width)
+
+
+def _cut_origins(provenance: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """A provenance in which those of the models that it comes from are in short."""
+    cut = dict(provenance)
+    training, between = cut.get("training"), cut.get("interpolated")
+    if isinstance(training, dict):
+        cut["training"] = _cut_origin(training, "init_provenance", depth)
+    if isinstance(between, dict) and _is_objects(between.get("of")):
+        of = [_cut_origin(one, "provenance", depth) for one in between["of"]]
+        cut["interpolated"] = between | {"of": of}
+    return cut
+
+
+def _cut_origin(holder: dict[str, Any], key: str, depth: int) -> dict[str, Any]:
+    """``holder`` with a few lines in place of the provenance that it has at ``key``."""
+    origin = holder.get(key)
+    if not isinstance(origin, dict) or depth == DEEPEST:
+        return {name: value for name, value in holder.items() if name != key}
+    cut = _cut_origins(origin, depth + 1)
+    short = {name: value for name, value in cut.items() if not isinstance(value, dict | list)}
+    for section, name in TOLD_OF_ORIGINS:
+        if isinstance(cut.get(section), dict) and name in cut[section]:
+            short["recipe" if name == "name" else name] = cut[section][name]
+    if "interpolated" in cut:
+        short["interpolated"] = cut["interpolated"]
+    return holder | {key: short}
 
 
 def _format_values(values: Mapping[str, Any], width: int, depth: int = 0) -> Iterator[str]:
