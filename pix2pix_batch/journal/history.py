@@ -92,6 +92,7 @@ class History:
         self.input_count = InputCount()
         self.tars: set[str] = set()
         self._gone = Index()  # inputs that a count did not find, and those that were back since
+        self._gone_here: set[str] = set()  # of the journal that is being read
         # of outputs and what lies beside them: a hash of the input that each is made of
         self._owners = Index()
         self._failed_members: dict[str, int] = {}
@@ -168,6 +169,7 @@ class History:
     def _load(self) -> None:
         """Read what the journals say of each input into the index."""
         for path in self._paths:
+            self._gone_here.clear()
             try:
                 for event, end in read_lines(path):
                     if event is not None:
@@ -181,6 +183,8 @@ class History:
             name, values = event.name, event.values
             detail = _detail(values.get("stamp", ""), values.get("under", ""))
             self.index.update(name, event.status, detail)
+            if name in self._gone_here:  # a run has found it that did not count all
+                self._note_presence([], [name])
             if "warning" in values:
                 self._warned.add(hash(name))
             elif self._warned:
@@ -203,9 +207,14 @@ class History:
         elif isinstance(event, Begun | Counted):
             self.input_count.note(event)
             if isinstance(event, Counted) and isinstance(event.gone, list):
-                for status, names in ((GONE, event.gone), (DONE, event.back)):
-                    for name in names:
-                        self._gone.update(name, status, 0)
+                self._note_presence(event.gone, event.back)
+
+    def _note_presence(self, gone: Sequence[str], back: Sequence[str]) -> None:
+        for status, names in ((GONE, gone), (DONE, back)):
+            for name in names:
+                self._gone.update(name, status, 0)
+        self._gone_here.update(gone)
+        self._gone_here.difference_update(back)
 
     def _note_tar(self, event: Recorded) -> None:
         """The record of a tar that was made, which follows those of its images."""

@@ -30,8 +30,9 @@ class Presence:
             return found
         if before is None:
             return None
-        least = max(before, found + self.unsought)
-        return least if least == before + self.new else None
+        left = before - len(self.gone)
+        least = max(left, found + self.unsought)
+        return least if least == left + self.new else None
 
 
 class RollCall:

@@ -165,3 +165,28 @@ def test_status_counts_what_is_there_once_a_run_or_all_shards_have_looked(
             assert found.total is None or found.total >= found.done + found.failed
             assert sum(group.count for group in found.failures) == found.failed
             assert found.warned <= found.done
+
+
+def test_what_a_run_of_a_part_misses_is_taken_off_the_total(tmp_path: Path) -> None:
+    inputs = Inputs(tmp_path)
+    inputs.write({"good 1": 1, "good 2": 1, "odd 1": 1})
+    inputs.run()
+    inputs.write({"good 2": 0})
+    inputs.run(only="good *")
+    assert counts(read_status(inputs.out)) == (2, 2, 0, 1)
+
+
+def test_what_was_gone_is_back_also_if_the_run_that_converts_it_counts_no_inputs(
+    tmp_path: Path,
+) -> None:
+    inputs = Inputs(tmp_path)
+    inputs.write({"good 1": 1, "odd 1": 1})
+    inputs.run()
+    inputs.write({"odd 1": 0})
+    inputs.run()
+    assert read_status(inputs.out).done == 1
+    inputs.write({"odd 1": 2})
+    inputs.run(limit=2)
+    assert counts(read_status(inputs.out))[1:] == (2, 0, 1)
+    inputs.run()
+    assert counts(read_status(inputs.out)) == (2, 2, 0, 1)
