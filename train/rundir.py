@@ -132,9 +132,9 @@ class RunDirectory:
             return "the learning rate falls accordingly"
         if self._model_step() == step:
             raise InputError(
-                f"{self.path}: is finished, after {format_count(step, 'step')}, and is past that "
-                f"already: {'; '.join(changes)} ({format_count(last, 'step')}). Nothing was "
-                "changed; it goes on with more epochs only"
+                f"{self.path}: is finished, after {format_count(step, 'step')}, and is to have "
+                f"{last:,}: {'; '.join(changes)}. Nothing was changed; it goes on only with epochs "
+                "that make more steps"
             )
         return f"the run is past that already and ends after step {step:,}"
 
