@@ -126,6 +126,18 @@ def crop(x: Tensor, shape: Shape) -> Tensor:
     return x[..., PADDING : PADDING + h, PADDING : PADDING + w, :]
 
 
+def _multiply(one: Tensor, other: Tensor) -> Tensor:
+    """Multiply the matrices of each point.
+
+    The last point by itself: their number is odd, and BLAS gives each thread whole products of a
+    batch.
+    """
+    products = one.new_empty(*one.shape[:2], other.shape[2])
+    torch.bmm(one[:-1], other[:-1], out=products[:-1])
+    torch.mm(one[-1], other[-1], out=products[-1])
+    return products
+
+
 class Tiles:
     """The arrays of a convolution at points of tiles, where products are cheaper."""
 
@@ -150,7 +162,7 @@ class Tiles:
         """The big image, ``(N, B, H, W)``, by the transposed map of :meth:`big`."""
         shape, p, side = self.shape, self.points, self.side
         height, width = self._padded_sides()
-        products = torch.bmm(small, weights).view(p * p, -1)
+        products = _multiply(small, weights).view(p * p, -1)
         big = products.new_empty(shape.images, *shape.sides, shape.big)
         for images, part in self._blocks(products, shape.channels):
             padded = big.new_empty(len(big[images]), height, width, shape.big)
@@ -182,7 +194,7 @@ class Tiles:
     def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
         """The small image, ``(N, S, h, w)``, by the transposed map of :meth:`small`."""
         shape, p, side = self.shape, self.points, self.side
-        products = torch.bmm(big, weights.transpose(1, 2)).view(p * p, -1)
+        products = _multiply(big, weights.transpose(1, 2)).view(p * p, -1)
         height, width = self.rows * side, self.columns * side
         small = products.new_empty(shape.images, height, width, shape.small)
         for images, part in self._blocks(products, shape.small):
@@ -202,7 +214,7 @@ class Tiles:
         """The weights, ``(S, B, 4, 4)``, by the transposed map of :meth:`weights`."""
         shape = self.shape
         s, r = shape.stride, shape.taps
-        products = torch.bmm(small.transpose(1, 2), big).view(self.points**2, -1)
+        products = _multiply(small.transpose(1, 2), big).view(self.points**2, -1)
         taps = torch.mm(self._maps(products).weights.T, products)
         weights = taps.view(r, r, shape.small, s, s * shape.big).permute(2, 0, 3, 1, 4)
         return weights.reshape(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
