@@ -68,10 +68,8 @@ def adopt(
         "step": step,
         "images": step * recipe.batch_size * recipe.accumulate * processes,
         "processes": processes,
-        "init": recipe.init,
+        **rundir.recall_init(recorded),
     }
-    with suppress(InputError):  # its file may be gone by now
-        training |= rundir.recall_init(recorded)
     facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
                                                        "license": recipe.license}  # fmt: skip
     info = describe(recipe, name or recipe.name, training, _figures(run, step), facts, ranges)

@@ -75,7 +75,7 @@ class Check:
             "doubts": self.doubts,
             "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
             "notes": self.notes,
-            "ignored": self.left.other.count,
+            "ignored": self.left.other.count + self.left.tar.count,
             "unread": self.left.unread.count,
             "litter": self.left.litter.count,
         }

@@ -23,6 +23,11 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.pt"
 
 
+def step_of(path: Path) -> int:
+    """The number of steps that are done in a checkpoint, which :func:`path_of` has named."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write a checkpoint whole, then remove old ones.
 

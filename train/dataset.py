@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.check_result import Check, Problem, Sample
@@ -221,7 +220,7 @@ def _read_large_rasters(
 
 def _mode(path: Path) -> str | None:
     try:
-        with Image.open(path) as image:
+        with open_quietly(path) as image:
             return image.mode
     except Exception:  # check_headers has the reason
         return None

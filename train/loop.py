@@ -26,7 +26,7 @@ from pix2pix_batch.train.data import Data, LevelMappings
 from pix2pix_batch.train.discriminator import make_discriminator
 from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.networks import make_generator, place_networks, prepare_networks
-from pix2pix_batch.train.pace import FORWARD, Pace
+from pix2pix_batch.train.pace import FORWARD, Pace, choose_interval
 from pix2pix_batch.train.processes import average_values, describe_failure, find_greatest
 from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
@@ -44,8 +44,7 @@ class Options:
     """How a run is done; unlike the recipe's keys, free to change when it is resumed.
 
     ``device``: ``auto``, ``cpu`` or ``cuda``. ``every``: steps between checkpoints, each with a
-    validation; ``None``: an epoch, but at least 500, and at most a tenth of the
-    run. ``workers``: processes that read data.
+    validation; ``None``: see :func:`choose_interval`. ``workers``: processes that read data.
     """
 
     device: str = "auto"
@@ -68,8 +67,10 @@ class Trainer:
         processes = self.accelerator.num_processes
         self.step_images = recipe.batch_size * recipe.accumulate * processes
         self.last = max(1, round(recipe.epochs * data.epoch / self.step_images))
+        self.validation = make_validation(data, recipe)
+        self.pause = len(self.validation.chosen) * FORWARD / recipe.batch_size / recipe.accumulate
         epoch = round(data.epoch / self.step_images)
-        self.every = self.options.every or max(1, min(max(epoch, 500), self.last // 10))
+        self.every = self.options.every or choose_interval(self.last, epoch, self.pause)
         self.step_count = 0
         self.best: dict[str, float] | None = None
         self.restored_meter: dict[str, Any] | None = None
@@ -78,12 +79,11 @@ class Trainer:
         self.failures: list[str] = []
         self._build()
         self.mappings = LevelMappings(data.ranges)
-        self.validation = make_validation(data, recipe)
 
     def _build(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         torch.manual_seed(recipe.seed)  # of the first weights; all else is drawn by position
-        self.generator = make_generator(recipe)
+        self.generator = make_generator(recipe, self.run.has_checkpoint())
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = make_discriminator(
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
@@ -153,7 +153,7 @@ class Trainer:
         meter: Meter,
         stop: StopRequest,
     ) -> None:
-        pace = self._pace()
+        pace = Pace(self.step_count, self.last, self.every, pause_steps=self.pause)
         pending: tuple[int, Tensor] | None = None
         while self.step_count < self.last:
             with meter.time_waiting():
@@ -220,11 +220,6 @@ class Trainer:
                 f"note: {escape(file)}: {escape(said)}: read for all that, as more may be; "
                 "'dataset check' lists them, and so does this run's end; --strict refuses such"
             )
-
-    def _pace(self) -> Pace:
-        validation = len(self.validation.chosen) * FORWARD / self.recipe.batch_size
-        share = validation / self.recipe.accumulate
-        return Pace(self.step_count, self.last, self.every, pause_steps=share)
 
     def _try_next(self, stream: Iterator[tuple[Tensor, ...]]) -> list[Batch] | Pix2PixBatchError:
         """The images of the next step, or why they cannot be read."""
@@ -321,6 +316,8 @@ class Trainer:
             lr=self.recipe.lr * self.rate,
             images_per_second=round(meter.timed * self.step_images / meter.seconds(), 2),
             data_share=round(meter.waited / meter.seconds(), 4),
+            device=self.device.type,
+            precision=self.precision,
             validation=figures,
         )
         self.run.add_record(record)
@@ -375,6 +372,7 @@ class Trainer:
                     "recipe": self.recipe.as_dict(),
                     **self._describe_ranges(),
                 },
+                self.last,
             )
         self.accelerator.wait_for_everyone()  # others read only what is claimed
         state, damaged = self.run.last_checkpoint()

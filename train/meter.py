@@ -21,6 +21,8 @@ class StepRecord:
     lr: float
     images_per_second: float
     data_share: float
+    device: str
+    precision: str
     validation: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:

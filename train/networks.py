@@ -20,12 +20,13 @@ from pix2pix_batch.train.step import Networks
 from pix2pix_batch.train.upsample import keep_form
 
 
-def make_generator(recipe: Recipe) -> Generator:
+def make_generator(recipe: Recipe, goes_on: bool = False) -> Generator:
     """Make the generator, with random weights of PyTorch's global generator or those of
-    ``recipe.init``. Raises :class:`InputError`."""
+    ``recipe.init``; the latter are not looked for where it ``goes_on``, with a checkpoint's.
+    Raises :class:`InputError`."""
     generator: Generator = recipe.architecture.build()
     generator.init_weights()
-    if recipe.init:
+    if recipe.init and not goes_on:
         generator.load_state_dict(initial_state(recipe))
     if isinstance(generator, UNet):
         freeze(generator, recipe)

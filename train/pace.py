@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 
 WARM_UP = 2
 """First steps that are not counted: memory, kernels and readers are only made ready in them."""
@@ -21,6 +22,24 @@ generator is 12 of 87 GFLOP at 256x256, counting each multiplication and additio
 
 TOLD_AFTER = 10
 """Steps after which :meth:`Pace.left` is to be believed."""
+
+
+LONGEST = 500
+"""Steps after which there is a validation, unless an epoch is longer."""
+
+
+def choose_interval(last: int, epoch: int, validation: float) -> int:
+    """Choose how many steps lie between two validations.
+
+    An epoch or :data:`LONGEST`, if that is more; in a run of fewer than ten such, a tenth of it.
+    But training takes at least as long as validating does.
+
+    Args:
+        last: The run's steps.
+        epoch: The steps of an epoch.
+        validation: What a validation takes, in steps.
+    """
+    return max(1, ceil(validation), min(max(epoch, LONGEST), ceil(last / 10)))
 
 
 class Pace:

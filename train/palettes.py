@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import plausible
 
@@ -14,7 +13,7 @@ from pix2pix_batch.train import plausible
 def few_colours(path: Path) -> dict[int, bytes]:
     """The colours that a file's palette gives to the numbers it uses, where they are few."""
     try:
-        with Image.open(path) as image:
+        with open_quietly(path) as image:
             if image.mode != "P":
                 return {}
             used = image.getcolors(plausible.FEW_LEVELS)

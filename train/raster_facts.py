@@ -17,6 +17,7 @@ from pix2pix_batch.imaging.raster import library, numpy_raster
 from pix2pix_batch.imaging.raster.paged import open_named
 from pix2pix_batch.imaging.raster.samples import GDAL_TYPES
 from pix2pix_batch.text import escape, format_count
+from pix2pix_batch.train import pair_files
 
 GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
 """Pictures' suffixes that files with more than 8 bits, or with a place on a map, may have."""
@@ -200,3 +201,21 @@ def _is_same_system(first: str, other: str) -> bool:
         return True
     crs = library.rasterio().crs.CRS
     return bool(crs.from_user_input(first) == crs.from_user_input(other))
+
+
+def reword(reason: ImageError | str, path: Path) -> str:
+    """What is said of a model and of options of ``convert``, as of a recipe."""
+    text = pair_files.reword_pages(str(reason), path)
+    for before, after in (
+        ("choose them with --bands", "choose them with 'bands' in the recipe's range"),
+        ("--bands names", "the recipe's range names"),
+        ("--bands counts", "the recipe's 'bands' count"),
+        ("--bands takes", "the recipe's 'bands' take"),
+        ("for the model's", "for"),
+        ("and the model's", "and the recipe's"),
+        ("(see --bands)", "(see 'bands' in the recipe's range)"),
+        ("the model takes", "the recipe takes"),
+        ("the model was trained with", "the recipe has"),
+    ):
+        text = text.replace(before, after)
+    return text

@@ -11,15 +11,16 @@ import numpy as np
 from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.composite import show
+from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.large_pictures import open_large_picture
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
 from pix2pix_batch.imaging.raster.samples import choose_step
 from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
 from pix2pix_batch.memory_limit import explain_too_large
-from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.raster_facts import (
     RasterFacts,
@@ -29,6 +30,7 @@ from pix2pix_batch.train.raster_facts import (
     is_shifted,
     may_be_raster,
     read_facts,
+    reword,
 )
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
@@ -286,10 +288,18 @@ class RasterReader(Reader):
             return False
         file, page = pages.locate(str(path))
         item = Item(file, file, "", "", page=page)
-        return not (may_be_large_picture(item, self.tolerance) and library.is_installed())
+        if not (may_be_large_picture(item, self.tolerance) and library.is_installed()):
+            return True
+        try:  # Pillow does not tell the size of all
+            facts = read_facts(path)
+        except ImageError:  # whoever decodes it says why
+            return True
+        return facts.width * facts.height <= pixel_limit(self.tolerance)
 
     def _open(self, path: Path, side: RasterSide) -> Raster:
         file, page = pages.locate(str(path))
+        if is_picture(path, side.range):
+            return open_large_picture(file, side.bare, side.bands, page)
         return open_raster(file, file, side.bare, side.bands, page, is_told=False)
 
     def size(self, path: Path, place: int = 0) -> tuple[int, int]:
@@ -380,21 +390,3 @@ def _require_same_size(pair: Pair, a: tuple[int, ...], b: tuple[int, ...]) -> No
 def is_picture(path: Path, side: ValueRange) -> bool:
     """Whether a file is a picture of 8 bits, of whatever size."""
     return side.is_picture and suffix_of(path.name) not in RASTERS
-
-
-def reword(reason: ImageError | str, path: Path) -> str:
-    """What is said of a model and of options of ``convert``, as of a recipe."""
-    text = pair_files.reword_pages(str(reason), path)
-    for before, after in (
-        ("choose them with --bands", "choose them with 'bands' in the recipe's range"),
-        ("--bands names", "the recipe's range names"),
-        ("--bands counts", "the recipe's 'bands' count"),
-        ("--bands takes", "the recipe's 'bands' take"),
-        ("for the model's", "for"),
-        ("and the model's", "and the recipe's"),
-        ("(see --bands)", "(see 'bands' in the recipe's range)"),
-        ("the model takes", "the recipe takes"),
-        ("the model was trained with", "the recipe has"),
-    ):
-        text = text.replace(before, after)
-    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.reporting import template
+from pix2pix_batch.text import duration, escape
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import read_records
@@ -21,12 +23,25 @@ SHEETS = 10
 WIDTH = 1200
 """Pixels a sheet is at most wide, to keep the page small."""
 
-
 COLUMNS = 4
 """Charts in a row."""
 
+UNDECIDED = {"vanilla": "0.69", "lsgan": "0.25", "hinge": "1"}
+"""What D loses that gives true and made images the same logits, the best ones for both."""
 
-def write_report(run: Path, recipe: Recipe) -> Path:
+
+@dataclass(frozen=True)
+class Trained:
+    """What is told of a run besides its recipe and records: where its data is, how many pairs there
+    are to train on and to validate with, and how many images make a step."""
+
+    data: Path
+    pairs: int
+    validation_pairs: int
+    step_images: int
+
+
+def write_report(run: Path, recipe: Recipe, trained: Trained) -> Path:
     """Write the page from ``metrics.jsonl`` and ``samples/``.
 
     Lines that a crash tore are passed over. Raises :class:`InputError` where the first is gone or
@@ -45,19 +60,78 @@ def write_report(run: Path, recipe: Recipe) -> Path:
     text = template.render(
         Path(__file__).with_suffix(".html"),
         recipe=recipe,
-        records=records,
+        facts=list_facts(trained, records),
         last=records[-1],
         best=min(records, key=lambda record: record["validation"]["error"]),
         keys=[(k, v, v != defaults.get(k)) for k, v in recipe.as_dict().items() if v or v == 0],
         charts=[
-            ("Validation", curves(records, "validation", records[-1]["validation"])),
-            ("Losses", curves(records, "losses", recipe.losses)),
+            (
+                "Validation",
+                curves(records, "validation", records[-1]["validation"]),
+                explain_figures(recipe),
+            ),
+            ("Losses", curves(records, "losses", recipe.losses), explain_losses(recipe)),
         ],
         sheets=[(int(path.stem), _shrink(path)) for path in spread_items(sheets, SHEETS)],
     )
     path = run / "report.html"
     checkpoint.write_whole(path, lambda file: file.write(text.encode()))
     return path
+
+
+def list_facts(trained: Trained, records: list[dict[str, Any]]) -> dict[str, str]:
+    """What the run was trained on, for how long, and where, for people."""
+    held_out = f"{trained.validation_pairs:,} for validation"
+    if not trained.validation_pairs:
+        held_out = "none for validation, whose figures are of training pairs"
+    seconds, before = 0.0, 0
+    for record in records:
+        images = (record["step"] - before) * trained.step_images
+        before = record["step"]
+        if record.get("images_per_second"):
+            seconds += images / record["images_per_second"]
+    facts = {
+        "data": escape(trained.data.absolute()),
+        "pairs": f"{trained.pairs:,} for training, {held_out}",
+        "training took": f"{duration(seconds)}, without validations and pauses",
+    }
+    # a run may go on elsewhere; those of earlier versions did not record it
+    places = [f"{r['device']} ({r['precision']})" for r in records if "device" in r]
+    return facts | ({"trained on": ", then ".join(dict.fromkeys(places))} if places else {})
+
+
+def explain_figures(recipe: Recipe) -> dict[str, str]:
+    """What the figures of a validation mean."""
+    scale = "of the range of each band, as 0 to 255" if recipe.takes_rasters else "0 to 255"
+    return {
+        "error": f"mean absolute difference of outputs and targets, {scale}",
+        "sharpness": "mean vertical gradient of outputs over the targets': below 1 they are "
+        "blurred; noise or a grid is sharp, too",
+    }
+
+
+def explain_losses(recipe: Recipe) -> dict[str, str]:
+    """What the losses of a recipe mean, with their weights."""
+    undecided = UNDECIDED.get(recipe.gan_mode)
+    near = f"; near {undecided} it cannot, near 0 it has won" if undecided else ""
+    squares = f"averages of squares of {recipe.l1_pixels} pixels a side"
+    meanings = {
+        "d": f"how well the discriminator tells targets from outputs ({recipe.gan_mode}){near}",
+        "gan": "the generator's part of that: it falls as outputs are taken for targets, and rises "
+        "as the discriminator learns",
+        "l1": "mean absolute difference of outputs and targets, levels from -1 to 1"
+        + (f", of {squares}" if recipe.l1_pixels > 1 else ""),
+        "features": "difference of outputs and targets in the discriminator's layers",
+        "texture": "difference of the local contrast of details of about 2, 4 and 8 pixels",
+        "grid": "what outputs repeat after 2, 4 and 8 pixels more than targets do",
+        "patches": "distance between the distributions of outputs' and targets' small patches",
+        "perceptual": "difference of outputs and targets in VGG-19's layers",
+    }
+    weights = {name: getattr(recipe, f"lambda_{name}", None) for name in recipe.losses}
+    return {
+        name: meanings[name] + ("" if weight is None else f"; weight {weight:g}")
+        for name, weight in weights.items()
+    }
 
 
 def curves(records: list[dict[str, Any]], group: str, wanted: Iterable[str]) -> str:

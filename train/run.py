@@ -24,7 +24,7 @@ from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer
 from pix2pix_batch.train.processes import lost_processes
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.report import write_report
+from pix2pix_batch.train.report import Trained, write_report
 from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
 from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
 from pix2pix_batch.train.watcher import Watcher
@@ -102,20 +102,29 @@ def _prepare(
             for name, side in opened.ranges._asdict().items():
                 described = "; ".join(f"{key} {value}" for key, value in side.describe().items())
                 print_message(f"{name}: {described}")
-        for note in opened.notes:
+        beginning = "" if rundir.RunDirectory(run).has_checkpoint() else describe_beginning(recipe)
+        for note in filter(None, (*opened.notes, beginning)):
             print_message(f"note: {note}")
-        if recipe.init and not rundir.RunDirectory(run).has_begun():
-            others = (
-                "discriminator and the optimisers begin"
-                if recipe.lambda_gan
-                else "optimiser begins"
-            )
-            print_message(f"note: the generator starts from {recipe.init}; the {others} anew")
         for doubt in opened.doubts:
             print_message(
                 f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them"
             )
     return trainer
+
+
+def describe_beginning(recipe: Recipe) -> str:
+    """What weights a run begins with, where that is to be known."""
+    if recipe.init:
+        gan = "discriminator and the optimisers begin"
+        others = gan if recipe.lambda_gan else "optimiser begins"
+        return f"the generator starts from {recipe.init}; the {others} anew"
+    if recipe.lambda_patches:
+        return (
+            "lambda_patches without init: from random weights the patch loss tends to draw a "
+            "lattice of dots; train without it first, then go on in a new directory with "
+            "--set init=RUN/model.safetensors"
+        )
+    return ""
 
 
 def _watcher(trainer: Trainer, run: Path) -> Watcher:
@@ -141,7 +150,8 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
     if best is None:
         print_message("note: the run ended before its first figures, so that it has no report")
     else:
-        click.echo(write_report(run, trainer.recipe))
+        pairs = len(trainer.data.train), len(trainer.data.val)
+        click.echo(write_report(run, trainer.recipe, Trained(data, *pairs, trainer.step_images)))
     model = shlex.quote(str(run / "model.safetensors"))
     chosen_format = _choose_format(trainer.data.ranges.output)
     print_message(

@@ -16,6 +16,7 @@ from torch import Tensor
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.storage.whole import remove_unfinished
+from pix2pix_batch.text import format_count
 from pix2pix_batch.train import checkpoint, signature
 from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.recipe import Recipe, parse_recipe
@@ -62,28 +63,29 @@ class RunDirectory:
         finally:
             lock.release()
 
-    def claim(self, parts: Sequence[Part], mine: dict[str, Any]) -> list[str]:
+    def claim(self, parts: Sequence[Part], mine: dict[str, Any], last: int) -> list[str]:
         """See that the directory is new, or holds the very run that ``mine`` describes, on the
-        data ``parts``, or one that ended before anything was made; what of its length has
-        changed, for people.
+        data ``parts``, or one that ended before anything was made; what of its length, which is
+        ``last`` steps now, has changed, for people.
 
         Raises :class:`InputError`.
         """
         path = self.path / RECIPE
+        if not self.has_checkpoint():  # its weights come from there now
+            mine = {**mine, BEGUN_FROM: describe_init(mine["recipe"].get("init", ""))}
         if not path.exists():
             if others := sorted(p.name for p in self.path.iterdir() if p.name != LOCK):
                 raise InputError(
                     f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
                 )
         elif self.has_begun():
-            changes = self._go_on(path, parts, mine)
+            changes = self._go_on(path, parts, mine, last)
             for directory in (self.path, self.checkpoints, self.path / "samples"):
                 remove_unfinished(directory)
             return changes
         else:
             read_run(path)  # a file of the user's may have this name
-        begun = {BEGUN_FROM: describe_init(mine["recipe"].get("init", ""))}
-        self._record({"data": signature.data_signature(parts), **mine, **begun})
+        self._record({"data": signature.data_signature(parts), **mine})
         return []
 
     def has_begun(self) -> bool:
@@ -93,11 +95,17 @@ class RunDirectory:
         has_saved = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
         return has_figures or has_saved or (self.path / MODEL).exists()
 
-    def _go_on(self, path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> list[str]:
+    def has_checkpoint(self) -> bool:
+        """Whether all weights come from a checkpoint, and none from the recipe's ``init``."""
+        return bool(checkpoint.list_checkpoints(self.checkpoints))
+
+    def _go_on(
+        self, path: Path, parts: Sequence[Part], mine: dict[str, Any], last: int
+    ) -> list[str]:
         """What of the run's length has changed, for people. Raises :class:`InputError` where
         ``path`` records another run, or one that cannot go on."""
         require_same(path, parts, mine)
-        if (self.path / MODEL).exists() and not checkpoint.list_checkpoints(self.checkpoints):
+        if (self.path / MODEL).exists() and not self.has_checkpoint():
             raise InputError(
                 f"{self.path}: holds a finished run ({MODEL}) whose checkpoints are gone, so that "
                 "it cannot go on, and to start again would replace it; give a new directory"
@@ -105,14 +113,40 @@ class RunDirectory:
         theirs = read_run(path)
         if theirs | mine == theirs:
             return []
-        self._record(theirs | mine)
         there, here = theirs["recipe"], mine["recipe"]
-        return [
-            f"{key} was {there.get(key)!r} and is {here.get(key)!r} from here on; the learning "
-            "rate falls accordingly"
+        changes = [
+            f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
             for key in LENGTH
             if there.get(key) != here.get(key)
         ]
+        outcome = self._require_unfinished(changes, last) if changes else ""
+        self._record(theirs | mine)
+        return [f"{change} from here on; {outcome}" for change in changes]
+
+    def _require_unfinished(self, changes: list[str], last: int) -> str:
+        """What becomes of a run that is to have ``last`` steps from here on. Raises
+        :class:`InputError` where it has so many, and its model is made of them."""
+        saved = checkpoint.list_checkpoints(self.checkpoints)
+        step = checkpoint.step_of(saved[-1]) if saved else 0
+        if last > step:
+            return "the learning rate falls accordingly"
+        if self._model_step() == step:
+            raise InputError(
+                f"{self.path}: is finished, after {format_count(step, 'step')}, and is past that "
+                f"already: {'; '.join(changes)} ({format_count(last, 'step')}). Nothing was "
+                "changed; it goes on with more epochs only"
+            )
+        return f"the run is past that already and ends after step {step:,}"
+
+    def _model_step(self) -> int | None:
+        """The step that the run's model is of; ``None`` where there is none, or a damaged one,
+        which is made anew."""
+        try:
+            provenance = bundle.read_info(self.path / MODEL).provenance
+        except InputError:
+            return None
+        step: int | None = provenance.get("training", {}).get("step")
+        return step
 
     def _record(self, run: dict[str, Any]) -> None:
         text = yaml.safe_dump(run, sort_keys=False, allow_unicode=True)
@@ -195,10 +229,14 @@ def describe_init(init: str) -> dict[str, Any]:
 
 def recall_init(record: dict[str, Any]) -> dict[str, Any]:
     """The same of the model as it was when the run of that record began, which may be another by
-    now. Raises :class:`InputError` where a run of an earlier version kept none, and its file is
-    gone."""
-    found = record.get(BEGUN_FROM)
-    return found if isinstance(found, dict) else describe_init(record["recipe"].get("init", ""))
+    now; only its name where a run of an earlier version kept none, and its file is gone."""
+    if isinstance(found := record.get(BEGUN_FROM), dict):
+        return found
+    init = record["recipe"].get("init", "")
+    try:
+        return describe_init(init)
+    except InputError:
+        return {"init": init}
 
 
 def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:

@@ -44,7 +44,11 @@ def list_models() -> None:
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
 def show_model(name: str, as_json: bool) -> None:
-    """Print what a bundle says of itself."""
+    """Print what a bundle says of itself.
+
+    Of the models that its weights come from ('train' with init, 'model interpolate') it prints a
+    few lines each; --json prints all that is known of them.
+    """
     from pix2pix_batch import bundle
 
     path = bundle.resolve(name)

@@ -68,7 +68,7 @@ class _Train(click.Command):
     type=click.IntRange(1),
     metavar="N",
     help="Make a checkpoint, a validation and samples every N steps.  [default: every epoch, or "
-    "every 500 steps if an epoch is shorter; at least ten times in the run]",
+    "every 500 steps if an epoch is shorter; about ten times in a short run]",
 )
 @click.option(
     "--keep",

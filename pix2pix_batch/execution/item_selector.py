@@ -84,7 +84,7 @@ class ItemSelector:
         ``None`` if there are tars, because the number of their images is not known.
         """
         total = 0
-        found = RollCall(history)
+        found = RollCall(history, scan.seeks)
         for item in scan:
             if item.tar:
                 return None
@@ -116,7 +116,7 @@ class ItemSelector:
         failed: list[Record] = []
         given = 0
         names = OutputNames(self.scan, history)
-        roll_call = RollCall(history)
+        roll_call = RollCall(history, self.scan.seeks)
         try:
             for found in self._items():
                 roll_call.add(found.name, is_tar=found.tar)
@@ -226,15 +226,14 @@ class ItemSelector:
 
     def _is_whole(self, item: Item, history: History) -> bool:
         """Whether the directory of an unpacked tar still has all of its outputs; of others, yes."""
-        wanted = history.unpacked_outputs(item.name) if item.tar else 0
-        if not wanted or self.is_remote:
+        if not item.tar or self.is_remote:
             return True
-        known = (
-            history.counts_output(os.path.relpath(os.path.join(directory, name), self.out))
+        there = (
+            os.path.relpath(os.path.join(directory, name), self.out)
             for directory, _, names in os.walk(os.path.join(self.out, item.output))
             for name in names
         )
-        return sum(known) >= wanted
+        return not history.lacks_outputs(item.name, there)
 
     def _failure(
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool

@@ -42,7 +42,9 @@ class RunRecorder:
         self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
         self._shard = str(shard) if shard else ""
-        self._total = journal.input_count.of(shard)
+        counted = journal.input_count
+        self._total = counted.of(shard)
+        self._counted_before = counted.of(shard) if shard else counted.total
         self._presence = Presence()
 
     def begin(self, workers: int) -> None:
@@ -96,7 +98,10 @@ class RunRecorder:
         have been looked at."""
         before = self._presence
         now = before if presence is None else presence
-        if total is None or (total == self._total and now is before):
+        if total is None:
+            return
+        total = now.count_all(total, self._counted_before)
+        if total == self._total and now is before:
             return
         # what the journal does not have yet: a scan in the background may have found some before
         gone = (now.gone - before.gone) | (before.back - now.back)

@@ -12,6 +12,7 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding import profiles
 from pix2pix_batch.imaging.decoding.decode import decode, describe_failure, to_eight_bits
 from pix2pix_batch.imaging.decoding.decoded import Decoded
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, orientation_of
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
@@ -111,7 +112,7 @@ def read_size(path: Path | str) -> tuple[int, int] | None:
     """Height and width of the image at ``path`` as its header has them; ``None`` where that cannot
     be read, for whatever reason."""
     try:
-        with Image.open(path) as image:
+        with open_quietly(path) as image:
             return image.height, image.width
     except Exception:  # decoders raise what they please
         return None

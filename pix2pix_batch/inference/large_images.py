@@ -11,16 +11,12 @@ from pathlib import Path
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
 from pix2pix_batch.generators.layers import LayeredDescription
-from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
-from pix2pix_batch.imaging.metadata import exif
-from pix2pix_batch.imaging.metadata.tiff_tags import ASSOCIATED, EXTRA, PHOTOMETRIC
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.gdal_raster import describe_unlike
+from pix2pix_batch.imaging.raster.large_pictures import require_alike
 from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
 from pix2pix_batch.imaging.raster.profile import GEOTIFF
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
@@ -50,10 +46,6 @@ PIECE = 16 << 20
 
 WINDOWED = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 """Suffixes of pictures that can be read window by window."""
-
-ALIKE = frozenset({1, 2, 5, 6})
-"""TIFF's PhotometricInterpretation of pictures whose samples are the same however they are read:
-grey, RGB, and what GDAL converts as Pillow does, CMYK and YCbCr. Not white as 0, nor L*a*b*."""
 
 LEAST_BYTES = 256 << 10
 """Of a picture's file that is looked at before it is decoded, to see whether it is too large: the
@@ -263,7 +255,7 @@ def make_tiles(
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
     if not input_reading.is_raster(item.file_name, info, settings.bands):
-        _require_alike(raster, item, info)
+        require_alike(raster, item.path, item.page, info.architecture.in_channels == 4)
     size, part = _plan_tiles(info, settings)
     strict = settings.tolerance.strict
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
@@ -273,29 +265,6 @@ def make_tiles(
         if item.rows is None:  # else others may be at work on theirs
             store.remove()
         raise
-
-
-def _require_alike(raster: Raster, item: Item, info: BundleInfo) -> None:
-    """Refuse a picture of which reading it as a whole would make another one: turn it, convert its
-    colours or divide them by their alpha. Raises :class:`ImageError`."""
-    height, width = raster.height, raster.width
-    with library.explain_errors("read"), pages.open_tiff(item.path, item.page) as tiff:
-        if tiff is None:
-            return
-        if (orientation := exif.read_orientation(tiff)) != 1:
-            what = f"is not upright (its orientation is {orientation})"
-            raise NotToleratedError(describe_unlike(height, width, what, "upright"))
-        fields = tiff.directory({EXTRA, PHOTOMETRIC})
-    extra, colours = fields.get(EXTRA), fields.get(PHOTOMETRIC)
-    if colours is not None and not ALIKE.issuperset(colours.numbers()):
-        kind = ", ".join(f"{number:g}" for number in colours.numbers())
-        what = f"stores colours in another way (PhotometricInterpretation {kind})"
-        raise NotToleratedError(describe_unlike(height, width, what, "as grey or RGB"))
-    takes_alpha = info.architecture.in_channels == 4
-    if takes_alpha and extra is not None and extra.numbers() == (ASSOCIATED,):
-        raise NotToleratedError(
-            describe_unlike(height, width, "has premultiplied colours", "with plain ones")
-        )
 
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:

@@ -18,10 +18,10 @@ TARS = (".tar", ".tar.gz", ".tgz")
 """The suffixes of tars, which hold many images each."""
 
 TAKEN, OTHER, LITTER, EXCLUDED = "taken", "other", "litter", "excluded"
-UNREAD = "unread"
+UNREAD, TAR = "unread", "tar"
 """What a file or a directory is: an input, or to be entered; a file that is no image; what systems
 and programs leave (:mod:`pix2pix_batch.inputs.litter`); what the user does not want; an image of a
-kind that is not read (:mod:`pix2pix_batch.inputs.unread`)."""
+kind that is not read (:mod:`pix2pix_batch.inputs.unread`); a tar where the inputs are images."""
 
 EXAMPLES = 3
 """How many of the files left alone are kept by name."""
@@ -94,17 +94,19 @@ class LeftUnread:
 @dataclass
 class LeftAlone:
     """Everything that is skipped, by reason: ``other`` are no images, ``litter`` is what systems
-    leave, ``excluded`` what the user does not want, ``unread`` images of kinds that are not read;
-    ``links`` to directories, where they are not followed."""
+    leave, ``excluded`` what the user does not want, ``unread`` images of kinds that are not read,
+    ``tar`` tars beside images; ``links`` to directories, where they are not followed."""
 
     other: Left = field(default_factory=Left)
     litter: Left = field(default_factory=Left)
     excluded: Left = field(default_factory=Left)
     unread: LeftUnread = field(default_factory=LeftUnread)
+    tar: Left = field(default_factory=Left)
     links: int = 0
 
     def of(self, why: str) -> Left | LeftUnread:
-        """``why``: :data:`OTHER`, :data:`LITTER`, :data:`EXCLUDED` or :data:`UNREAD`."""
+        """``why``: :data:`OTHER`, :data:`LITTER`, :data:`EXCLUDED`, :data:`UNREAD` or
+        :data:`TAR`."""
         left: Left | LeftUnread = getattr(self, why)
         return left
 
@@ -113,6 +115,7 @@ class LeftAlone:
         self.litter.join(found.litter)
         self.excluded.join(found.excluded)
         self.unread.join(found.unread)
+        self.tar.join(found.tar)
         self.links += found.links
 
 
@@ -174,7 +177,9 @@ class InputFilter:
         wanted = is_tar(name) if self.tars else kinds.is_picture(name, look)
         if wanted or (self.rasters and kinds.suffix_of(name) in kinds.RASTERS):
             return TAKEN
-        return UNREAD if not self.tars and unread.kind_of(name) else OTHER
+        if self.tars:
+            return OTHER
+        return UNREAD if unread.kind_of(name) else TAR if is_tar(name) else OTHER
 
     def classify_listed(self, path: str) -> str:
         """Classify a file that a list names: it is taken unless the user excludes it."""

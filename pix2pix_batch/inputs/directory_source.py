@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from functools import partial
 
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import TAKEN
 from pix2pix_batch.inputs.folder import Folder
@@ -75,6 +76,10 @@ class StoreDirectory(DirectorySource):
 
     def _list_spelled_names(self) -> list[str]:
         return self.source.split("/") if self.is_pattern else []
+
+    def seeks(self, name: str) -> bool:
+        file = pages.split_name(name)[0]
+        return (self._glob is None or self._glob.looks_at(file)) and super().seeks(name)
 
     def list_folder(self, inside: str) -> Folder:
         url = join(self.root, inside) if inside else self.root

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import cached_property, partial
 from itertools import chain
 
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import TAKEN
-from pix2pix_batch.inputs.pattern import expand_braces, find_matches
+from pix2pix_batch.inputs.pattern import Glob, expand_braces, find_matches
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage.local import find_within
@@ -34,6 +35,18 @@ class GlobSource(InputSource):
 
     def _list_spelled_names(self) -> list[str]:
         return self._pattern.split("/")
+
+    def seeks(self, name: str) -> bool:
+        file = os.path.join(self.root, pages.split_name(name)[0])
+        path = os.path.normpath(file).lstrip("/")
+        return any(one.looks_at(path) for one in self._globs) and super().seeks(name)
+
+    @cached_property
+    def _globs(self) -> list[Glob]:
+        return [Glob(os.path.normpath(one)) for one in self._list_patterns()]
+
+    def _list_patterns(self) -> Iterable[str]:
+        return [self._pattern] if self._is_file else expand_braces(self._pattern)
 
     def iterate_files(self) -> Iterator[Item]:
         """Directory by directory, so that clashing names are seen."""
@@ -65,8 +78,7 @@ class GlobSource(InputSource):
                 unlisted.add(inside)
                 self.unlisted.append((inside, f"the directory cannot be listed ({error.strerror})"))
 
-        patterns = [self._pattern] if self._is_file else expand_braces(self._pattern)
-        for path in chain.from_iterable(find_matches(one, note) for one in patterns):
+        for path in chain.from_iterable(find_matches(one, note) for one in self._list_patterns()):
             if out_is_here and os.path.dirname(path) != above:
                 above = os.path.dirname(path)
                 in_out = find_within(above, out) is not None

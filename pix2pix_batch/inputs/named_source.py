@@ -31,6 +31,10 @@ class NamedSource(InputSource):
 
     names_each = True
 
+    def seeks(self, name: str) -> bool:
+        """No: each input that is named is found, to fail where it is not there."""
+        return False
+
     def from_paths(self, paths: Iterable[tuple[str, str, str]]) -> Iterator[Item]:
         """Items of paths, names and refusals.
 

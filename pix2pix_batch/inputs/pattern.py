@@ -67,6 +67,12 @@ class Glob:
     def matches(self, path: str) -> bool:
         return _matches(path.split("/"), self._parts)
 
+    def looks_at(self, path: str) -> bool:
+        """Whether ``path`` matches, or is a directory that is searched, for which a name without a
+        suffix is taken."""
+        is_directory = "." not in path.rpartition("/")[2]
+        return self.matches(path) or (is_directory and self.enters(path))
+
     def enters(self, directory: str) -> bool:
         """Whether something below ``directory`` may match."""
         parts = directory.split("/")

@@ -11,10 +11,11 @@ from itertools import accumulate
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffixes
 from pix2pix_batch.imaging.output_formats import SAME, form_of
 from pix2pix_batch.inputs import folder
-from pix2pix_batch.inputs.choice import InputFilter, LeftAlone, is_tar
+from pix2pix_batch.inputs.choice import TAKEN, InputFilter, LeftAlone, is_tar
 from pix2pix_batch.inputs.folder import Folder
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.page_items import split_into_pages
@@ -161,6 +162,13 @@ class InputSource(ABC):
                 tars.add(key)
             yield item
 
+    def seeks(self, name: str) -> bool:
+        """Whether an input of this name, which was not found, would have been found if it were
+        there."""
+        file, mark, _ = pages.split_name(name)
+        is_page_unsought = mark and not self.options.has_pages
+        return not is_page_unsought and self.choice.classify_listed(file) == TAKEN
+
     @property
     def is_remote(self) -> bool:
         """Whether the inputs lie behind a URL; of a list, each input may or may not."""
@@ -275,7 +283,8 @@ class InputSource(ABC):
     def explain_no_images(self) -> str:
         """The message for an input in which no image was found."""
         left = self.left
-        count = left.other.count
+        other = left.tar.first or left.other.first
+        count = left.other.count + left.tar.count
         if left.unread.count:
             kinds = "; ".join(left.unread.lines())
             return (
@@ -289,9 +298,11 @@ class InputSource(ABC):
             )
         looked = ", ".join(USUAL) + f" and {len(suffixes()) - len(USUAL)} more suffixes"
         seen = format_count(count, "other file")
-        if left.other.first:
-            seen += f" (such as {escape(left.other.first[0])})"
-            if left.other.first[0].lower().endswith(ARCHIVES):
+        if other:
+            seen += f" (such as {escape(other[0])})"
+            if is_tar(other[0]):
+                seen += "; give the tar itself as IN to have what it holds"
+            elif other[0].lower().endswith(ARCHIVES):
                 seen += "; unpack archives, or pack them as .tar, .tar.gz or .tgz, which are read"
         if left.litter.count:
             seen += f", {left.litter.count:,} hidden or left by systems (see --include)"

@@ -152,12 +152,6 @@ class Ended:
     counts: dict[str, Any] = field(default_factory=dict)
     shard: str = ""
 
-    @property
-    def total(self) -> int | None:
-        """Inputs, of a run that looked at all of them."""
-        total = self.counts.get("total")
-        return total if self.outcome == self.FINISHED and isinstance(total, int) else None
-
     def line(self) -> bytes:
         return to_line(
             {"end": self.at, "outcome": self.outcome, **self.counts, **_shard(self.shard)}

@@ -3,8 +3,8 @@ no lock."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, combinations
 from pathlib import Path
@@ -12,7 +12,15 @@ from typing import Any
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal import files_beside
-from pix2pix_batch.journal.events import Begun, Claimed, Counted, Ended, Event, Header, Recorded
+from pix2pix_batch.journal.events import (
+    Begun,
+    Claimed,
+    Counted,
+    Event,
+    Header,
+    Recorded,
+    Returned,
+)
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, decode_status
 from pix2pix_batch.journal.input_count import InputCount
 from pix2pix_batch.journal.reader import (
@@ -84,12 +92,15 @@ class History:
         self.input_count = InputCount()
         self.tars: set[str] = set()
         self._gone = Index()  # inputs that a count did not find, and those that were back since
+        self._gone_here: set[str] = set()  # of the journal that is being read
         # of outputs and what lies beside them: a hash of the input that each is made of
         self._owners = Index()
         self._failed_members: dict[str, int] = {}
-        self._unpacked: dict[str, float] = {}  # how many outputs each tar has in its directory
+        self._together: list[tuple[str, str]] = []  # names and outputs that came back together
+        # of each tar that was unpacked, hashes of the outputs; and those with a wrong one
+        self._unpacked: dict[str, array[int]] = {}
+        self._doubted: set[str] = set()
         self._warned: set[int] = set()
-        self._outdated: set[int] = set()  # hashes of the outputs left of inputs that failed since
         self._read()
 
     def _read(self) -> None:
@@ -158,6 +169,7 @@ class History:
     def _load(self) -> None:
         """Read what the journals say of each input into the index."""
         for path in self._paths:
+            self._gone_here.clear()
             try:
                 for event, end in read_lines(path):
                     if event is not None:
@@ -171,6 +183,8 @@ class History:
             name, values = event.name, event.values
             detail = _detail(values.get("stamp", ""), values.get("under", ""))
             self.index.update(name, event.status, detail)
+            if name in self._gone_here:  # a run has found it that did not count all
+                self._note_presence([], [name])
             if "warning" in values:
                 self._warned.add(hash(name))
             elif self._warned:
@@ -178,30 +192,44 @@ class History:
             if output := values.get("output"):
                 # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
-                self._outdated.discard(hash(output))
-            elif left := event.get("outdated"):
-                self._outdated.add(hash(left))
             self._own_files_beside(event)
             if event.is_tar:
-                self.tars.add(name)
-                self._failed_members.pop(name, None)
-                if lacking := values.get("failed"):
-                    self._failed_members[name] = lacking
-                self._unpacked.pop(name, None)
-                if not values.get("hash"):
-                    self._unpacked[name] = values["members"] - (lacking or 0)
+                self._note_tar(event)
+            else:
+                self._together.append((name, event.get("output")))
             if self._unpacked and event.is_found_wrong:  # the tar is to be made again
-                wrong = (tar for tar in directories_of(name) if tar in self._unpacked)
-                self._unpacked.update(dict.fromkeys(wrong, math.inf))
+                self._doubted.update(tar for tar in directories_of(name) if tar in self._unpacked)
+        elif isinstance(event, Returned):
+            self._together.clear()
         elif isinstance(event, Claimed):
             for name in event.names:
                 self.index.claim(name)
-        elif isinstance(event, Begun | Counted | Ended):
+        elif isinstance(event, Begun | Counted):
             self.input_count.note(event)
             if isinstance(event, Counted) and isinstance(event.gone, list):
-                for status, names in ((GONE, event.gone), (DONE, event.back)):
-                    for name in names:
-                        self._gone.update(name, status, 0)
+                self._note_presence(event.gone, event.back)
+
+    def _note_presence(self, gone: Sequence[str], back: Sequence[str]) -> None:
+        for status, names in ((GONE, gone), (DONE, back)):
+            for name in names:
+                self._gone.update(name, status, 0)
+        self._gone_here.update(gone)
+        self._gone_here.difference_update(back)
+
+    def _note_tar(self, event: Recorded) -> None:
+        """The record of a tar that was made, which follows those of its images."""
+        name, values = event.name, event.values
+        self.tars.add(name)
+        self._doubted.discard(name)
+        self._failed_members.pop(name, None)
+        if lacking := values.get("failed"):
+            self._failed_members[name] = lacking
+        images = [output for one, output in self._together if one.startswith(f"{name}/")]
+        self._together.clear()
+        if values.get("hash"):
+            self._unpacked.pop(name, None)
+        elif images or not values["members"]:  # else a check of the output has restored it
+            self._unpacked[name] = array("q", map(hash, filter(None, images)))
 
     def status_of(self, name: str, stamp_now: str, under: Sequence[str] = ()) -> str:
         """The status of the input ``name`` if its file still has this stamp: ``done``, ``failed``,
@@ -247,18 +275,17 @@ class History:
         """How many members of the tar ``name`` failed when it was made last."""
         return self._failed_members.get(name, 0)
 
-    def unpacked_outputs(self, name: str) -> float:
-        """How many outputs the directory of the tar ``name`` must have; infinitely many where a
-        check has found one of them wrong, none where it was not unpacked."""
-        return self._unpacked.get(name, 0)
+    def lacks_outputs(self, name: str, there: Iterable[str]) -> bool:
+        """Whether the directory of the tar ``name``, if that was unpacked, has lost an output, or a
+        check has found one of them wrong. ``there``: the files in it, by their paths in OUT."""
+        if name in self._doubted:
+            return True
+        wanted = set(self._unpacked.get(name, ()))
+        return bool(wanted) and not wanted.issubset(map(hash, there))
 
     def knows(self, output: str) -> bool:
         """Whether ``output`` is recorded."""
         return bool(self._owners.get(output))
-
-    def counts_output(self, output: str) -> bool:
-        """Whether ``output`` is recorded, and no input has failed since that it was made of."""
-        return self.knows(output) and hash(output) not in self._outdated
 
     @property
     def knows_outputs(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.events import Begun, Counted, Ended
+from pix2pix_batch.journal.events import Begun, Counted
 from pix2pix_batch.journal.shard import Shard
 
 WHOLE = Shard(1, 1)
@@ -16,18 +16,16 @@ class InputCount:
     def __init__(self) -> None:
         self._totals: dict[Shard, int | None] = {}
 
-    def note(self, event: Begun | Counted | Ended) -> None:
+    def note(self, event: Begun | Counted) -> None:
         """Heed an event of the journals, each after those before it."""
         try:
             shard = Shard.parse(event.shard) if event.shard else WHOLE
         except InputError:  # somebody's own line
             return
-        if isinstance(event, Ended) and event.total is None:
-            return
         if isinstance(event, Begun) and shard == WHOLE:  # its count follows; until then, the last
             return
         self._totals = {one: self._totals[one] for one in self._totals if one.count == shard.count}
-        if not isinstance(event, Begun):
+        if isinstance(event, Counted):
             self._totals[shard] = event.total
 
     def of(self, shard: Shard | None) -> int | None:

@@ -9,7 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
+
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 
 Some = TypeVar("Some")
 
@@ -64,7 +66,7 @@ def _find_damage(data: bytes) -> str:
     if not data:
         return "is empty"
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_quietly(io.BytesIO(data)) as image:
             # Opening reads the header only; damage shows when the pixels are decoded.
             image.load()
     except UnidentifiedImageError:

@@ -151,9 +151,20 @@ def read_events(out: Path) -> Iterator[Event]:
         raise InputError(f"{escape(out)}: no such directory; give the OUT of a job")
     if not valid:
         raise InputError(
-            f"{escape(out)}: holds no journal; give a directory that 'pix2pix-batch convert' or "
-            "'synthesize' has written to"
+            f"{escape(out)}: holds no journal; {_describe_training_run(out)}give a directory that "
+            "'pix2pix-batch convert' or 'synthesize' has written to"
         )
+
+
+def _describe_training_run(directory: Path) -> str:
+    """Where to look instead, if ``directory`` is one of ``pix2pix-batch train``."""
+    if not (directory / "recipe.yaml").is_file() or not (directory / "checkpoints").is_dir():
+        return ""
+    told = [
+        path for name in ("report.html", "metrics.jsonl") if (path := directory / name).exists()
+    ]
+    where = f", which {escape(told[0])} describes" if told else ""
+    return f"it is a run of 'pix2pix-batch train'{where}; for a job, "
 
 
 def unreadable_error(path: Path, error: OSError) -> OutputError:

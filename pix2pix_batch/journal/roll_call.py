@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,25 @@ from pix2pix_batch.journal.index import STATUS
 @dataclass(frozen=True)
 class Presence:
     """What has changed since the counts of earlier runs: the names of recorded inputs that are
-    ``gone``, and of those that were gone and are ``back``."""
+    ``gone``, and of those that were gone and are ``back``; how many are ``new``, and how many
+    recorded ones are ``unsought``: no part of the run's input, so that nothing is known of them."""
 
     gone: frozenset[str] = frozenset()
     back: frozenset[str] = frozenset()
+    new: int = 0
+    unsought: int = 0
+
+    def count_all(self, found: int, before: int | None) -> int | None:
+        """How many inputs the job has, where the run has ``found`` so many, and ``before`` is the
+        count of earlier runs. ``None`` where that cannot be told: it is not known of a new input
+        whether it was in that count."""
+        if not self.unsought:
+            return found
+        if before is None:
+            return None
+        left = before - len(self.gone)
+        least = max(left, found + self.unsought)
+        return least if least == left + self.new else None
 
 
 class RollCall:
@@ -25,19 +41,24 @@ class RollCall:
     Takes a byte for each name that ``history`` knows, and besides the names that it gives.
     """
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, history: History, seeks: Callable[[str], bool]) -> None:
+        """``seeks``: whether a run that does not find an input of this name has looked for it."""
+        self._history, self._seeks = history, seeks
         self._found = [bytearray(len(part)) for part in history.index.states()]
         self._back: set[str] = set()
+        self._new = 0
         self._tars = set(history.tars)
 
     def add(self, name: str, *, is_tar: bool = False) -> None:
         """The input ``name`` is there."""
         bucket, place = self._history.index.find(name)
+        is_known = False
         if place is not None:
             self._found[bucket][place] = True
-        if self._history.is_gone(name):
+            is_known = bool(self._history.index.states()[bucket].data[place] & STATUS)
+        if is_gone := self._history.is_gone(name):
             self._back.add(name)
+        self._new += is_gone or not is_known
         if is_tar:
             self._tars.add(name)
 
@@ -46,9 +67,20 @@ class RollCall:
         index does not hold names. Raises :class:`OutputError`."""
         history, back = self._history, frozenset(self._back)
         if self._count_missing() <= history.count_gone() - len(back):
-            return Presence(frozenset(), back)
-        gone = {name for name in history.recorded_names() if self._is_missing(name)}
-        return Presence(frozenset(gone), back)
+            return Presence(frozenset(), back, self._new)
+        gone, unsought = set[str](), 0
+        for name in filter(self._is_missing, history.recorded_names()):
+            if self._seeks(name):
+                gone.add(name)
+            else:
+                unsought += 1
+                self._settle(name)  # the journals may have more than one record of it
+        return Presence(frozenset(gone), back, self._new, unsought)
+
+    def _settle(self, name: str) -> None:
+        bucket, place = self._history.index.find(name)
+        assert place is not None
+        self._found[bucket][place] = True
 
     def _count_missing(self) -> int:
         """Of all that the index has a status of, members of tars among them."""

@@ -24,6 +24,15 @@ NO_IMAGE = "no image suffix"
 LITTER = "hidden or left there by systems and programs"
 """Why files are left alone."""
 
+TOLD_OF_ORIGINS = (
+    ("recipe", "name"),
+    ("data", "training_pairs"),
+    ("training", "step"),
+    ("training", "init"),
+    ("training", "init_provenance"),
+)
+"""Sections and keys of the provenance of a model that another one's weights come from."""
+
 DEEPEST = 6
 """Levels of a bundle's provenance that are indented; what is deeper stands on one line."""
 
@@ -56,7 +65,7 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
         yield from _format_first(names, summary.renamed, known)
     yield from _format_not_taken(summary)
     yield from format_doubtful(summary)
-    yield from format_unmeasured(summary.unmeasured)
+    yield from format_unmeasured(summary)
     warnings = [(record.name, record.warning) for record in summary.warnings]
     yield from format_warnings(warnings, summary.warned, f"; all are in {journal}")
     yield from _format_warned_before(summary)
@@ -83,8 +92,9 @@ def format_doubtful(summary: Summary) -> Iterator[str]:
         seen = f"; the report shows {them}" if summary.page else ""
         yield (
             f"{format_count(count, 'image')} {look} unlike what {summary.model} was "
-            f"trained on: farther off than almost all of its training inputs{seen}"
+            f"trained on: farther off than almost all of its training inputs{seen}:"
         )
+        yield from _format_first(map(escape, summary.doubts), count)
 
 
 def format_end(summary: Summary) -> Iterator[str]:
@@ -134,7 +144,10 @@ def format_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator
 
 def _format_not_taken(summary: Summary) -> Iterator[str]:
     """What lies in the input and is none."""
-    yield from _format_others(summary.ignored, summary.others_are, summary.others)
+    others = summary.ignored - summary.tars_left
+    yield from _format_others(others, summary.others_are, summary.others)
+    give = "give tars as IN ('IN/*.tar') to have what they hold"
+    yield from _format_tars(summary.tars_left, summary.tars_left_such, give)
     yield from format_unread(summary.unread, summary.unread_kinds)
     if count := summary.empty_tars:
         hold = "holds" if count == 1 else "hold"
@@ -151,6 +164,7 @@ def _format_not_taken(summary: Summary) -> Iterator[str]:
 def format_left_alone(left: LeftAlone) -> Iterator[str]:
     """What lies in a directory and is left alone."""
     yield from _format_others(left.other.count, NO_IMAGE, left.other.first)
+    yield from _format_tars(left.tar.count, left.tar.first, "unpack them")
     yield from format_unread(left.unread.count, left.unread.lines())
     yield from _format_ignored(left.litter.count, LITTER, left.litter.first)
 
@@ -161,14 +175,21 @@ def _format_others(count: int, what: str, such: Iterable[str]) -> Iterator[str]:
         yield from _format_first(map(escape, such), count)
 
 
-def format_unmeasured(count: int) -> Iterator[str]:
-    """Images of which is not known whether the model was trained on such."""
+def _format_tars(count: int, such: Iterable[str], remedy: str) -> Iterator[str]:
     if count:
+        yield f"{format_count(count, 'tar')} left alone; {remedy}:"
+        yield from _format_first(map(escape, such), count)
+
+
+def format_unmeasured(summary: Summary) -> Iterator[str]:
+    """Images of which is not known whether the model was trained on such."""
+    if count := summary.unmeasured:
         were = "was" if count == 1 else "were"
         yield (
             f"{format_count(count, 'image')} {were} not measured (too small): how far from "
-            "the training inputs is not known"
+            "the training inputs is not known:"
         )
+        yield from _format_first(map(escape, summary.unmeasured_such), count)
 
 
 def format_unread(count: int, kinds: Iterable[str]) -> Iterator[str]:
@@ -256,7 +277,8 @@ def _format_first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[
 
 
 def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
-    """A bundle's description as ``key: value`` lines of up to ``width`` columns."""
+    """A bundle's description as ``key: value`` lines of up to ``width`` columns; of the models that
+    its weights come from only what tells them apart."""
     a = info.architecture
     values = {
         "name": info.name,
@@ -272,9 +294,36 @@ def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
         "architecture": a.summary,
         "norm": a.norm,
         "dropout blocks": len(a.dropout_blocks),
-        "provenance": info.provenance,
+        "provenance": _cut_origins(info.provenance),
     }
     yield from _format_values(values, width)
+
+
+def _cut_origins(provenance: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """A provenance in which those of the models that it comes from are in short."""
+    cut = dict(provenance)
+    training, between = cut.get("training"), cut.get("interpolated")
+    if isinstance(training, dict):
+        cut["training"] = _cut_origin(training, "init_provenance", depth)
+    if isinstance(between, dict) and _is_objects(between.get("of")):
+        of = [_cut_origin(one, "provenance", depth) for one in between["of"]]
+        cut["interpolated"] = between | {"of": of}
+    return cut
+
+
+def _cut_origin(holder: dict[str, Any], key: str, depth: int) -> dict[str, Any]:
+    """``holder`` with a few lines in place of the provenance that it has at ``key``."""
+    origin = holder.get(key)
+    if not isinstance(origin, dict) or depth == DEEPEST:
+        return {name: value for name, value in holder.items() if name != key}
+    cut = _cut_origins(origin, depth + 1)
+    short = {name: value for name, value in cut.items() if not isinstance(value, dict | list)}
+    for section, name in TOLD_OF_ORIGINS:
+        if isinstance(cut.get(section), dict) and name in cut[section]:
+            short["recipe" if name == "name" else name] = cut[section][name]
+    if "interpolated" in cut:
+        short["interpolated"] = cut["interpolated"]
+    return holder | {key: short}
 
 
 def _format_values(values: Mapping[str, Any], width: int, depth: int = 0) -> Iterator[str]:

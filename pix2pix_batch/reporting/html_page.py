@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -11,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pix2pix_batch.dataset import state
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.journal.history import RANGES
+from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES
 from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.reporting import template
 from pix2pix_batch.reporting.chart import chart
@@ -46,7 +46,16 @@ FOLDERS = 200
 """Folders to choose from."""
 
 SETTINGS = 60
-UNTOLD = ("schema", "kind", "beside", RANGES)
+WORDS = {
+    "model": "SHA-256 of the model",
+    "model_name": "model",
+    DIRECTORY_OF_NAMES: "relative paths from",
+    "overwrite": "times overwritten",
+    "keep_exif": "keep EXIF",
+}
+"""What settings are called that are not called by an option's name in words."""
+
+UNTOLD = ("schema", "kind", "beside", OUT_OF_JOURNAL, RANGES)
 """Settings that say nothing to people, or nothing that another does not."""
 
 BARS = 20
@@ -234,12 +243,22 @@ def _folders(*kinds: Sequence[Card | Failure]) -> list[str]:
 def _settings(job: Values) -> dict[str, str]:
     """The journal's first line, and what a dataset's header adds, for people."""
     return {
-        shorten(key, LONGEST_NAME): shorten(
-            value if isinstance(value, str) else json.dumps(value), LONGEST_TEXT
+        shorten(WORDS.get(key, key.replace("_", " ")), LONGEST_NAME): shorten(
+            _describe_value(value), LONGEST_TEXT
         )
         for key, value in list(job.items())[:SETTINGS]
         if value is not None and key not in UNTOLD
     }
+
+
+def _describe_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_describe_value, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_describe_value(part)}" for key, part in value.items())
+    return str(value)
 
 
 def _warnings(tally: Statistics) -> list[tuple[str, str]]:

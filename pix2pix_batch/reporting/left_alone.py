@@ -12,7 +12,8 @@ def count_left_alone(summary: Summary, scan: InputSource) -> None:
     """Once, at the end of a run: what is in tars is added to what is known of these."""
     left = scan.left
     summary.renamed, summary.renames = scan.renamed, scan.renames[:EXAMPLES]
-    summary.ignored, summary.others = left.other.count, left.other.first
+    summary.ignored, summary.others = left.other.count + left.tar.count, left.other.first
+    summary.tars_left, summary.tars_left_such = left.tar.count, left.tar.first
     summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
     summary.litter += left.litter.count  # beside that of tars
     summary.litter_such = left.litter.first

@@ -16,6 +16,7 @@ from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import images, pages
 from pix2pix_batch.imaging.composite import show
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.raster.numpy_raster import NumpyRaster
@@ -155,7 +156,7 @@ def _place(model: Path, out: Path | None) -> Path:
 
 def _is_ours(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_quietly(path) as image:
             return image.info.get("Software") == contact_sheet.MAKER
     except Exception:  # decoders raise what they please
         return False

@@ -136,6 +136,7 @@ class Statistics:
         self._members: dict[str, array[int]] = {}  # of each tar, when it was made last
         self._undone: set[str] = set()  # tars that were made before, and have failed since
         self._gone_names, self._gone_codes = array("Q"), array("H")
+        self._gone_here: set[int] = set()  # of the journal that is being read
         self._claimed: set[str] = set()
         listed: list[tuple[str, int]] = []  # the names that have come back together, and digests
         self._groups: dict[tuple[str, str], int] = {}
@@ -166,6 +167,7 @@ class Statistics:
                 fresh = 0
                 listed.clear()
             elif isinstance(event, Header):
+                self._gone_here.clear()
                 self.job = self.job or event.values
                 self.is_dataset = self.is_dataset or event.is_dataset
                 self.outcomes.append("")
@@ -188,6 +190,8 @@ class Statistics:
         """The digest of its name."""
         name = hash_name(event.name)
         self._claimed.discard(event.name)
+        if name in self._gone_here:  # a run has found it that did not count all
+            self._note_presence([], [event.name])
         self._names.append(name)
         if event.status == GONE:
             self._codes.append(NO_IMAGE)
@@ -218,6 +222,8 @@ class Statistics:
         return self.is_dataset and name.endswith(COPY)
 
     def _note_presence(self, gone: list[str], back: list[str]) -> None:
+        self._gone_here.update(map(hash_name, gone))
+        self._gone_here.difference_update(map(hash_name, back))
         self._gone_names.extend(map(hash_name, chain(gone, back)))
         self._gone_codes.extend(chain(repeat(1, len(gone)), repeat(0, len(back))))
 

@@ -223,15 +223,17 @@ class RunStatistics:
             self._recent.popleft()
 
     def _note_run(self, event: Begun | Counted | Ended) -> None:
-        self.input_count.note(event)
         if isinstance(event, Begun):
+            self.input_count.note(event)
             if event.at >= (self.begun or 0):
                 self.begun, self.ended, self.outcome = event.at, None, ""
         elif isinstance(event, Ended):
             if event.at >= (self.ended or self.begun or 0):
                 self.ended, self.outcome = event.at, event.outcome
-        elif event.gone is not None:
-            self._gone = event.gone if isinstance(event.gone, dict) else {}
+        else:
+            self.input_count.note(event)
+            if event.gone is not None:
+                self._gone = event.gone if isinstance(event.gone, dict) else {}
 
     def count_present(self, recorded: Mapping[str, int]) -> dict[str, int]:
         """Inputs by their last status, without those that a count of an earlier version did not

@@ -16,6 +16,9 @@ FAILURES_KEPT = 1000
 EXAMPLES = 10
 """Outputs named of those that are counted."""
 
+DOUBTS_SHOWN = 3
+"""Images named of those that are doubtful, the most distant ones, or not measured."""
+
 FAILURES_PRINTED = 100
 """Failures that ``--json`` prints: what a person or a log can still take in."""
 
@@ -27,11 +30,12 @@ class Summary:
 
     ``retriable``: how many of the failed are tried again by the next run, for the reason did not
     lie in the input. ``doubtful``: images far from the model's training inputs
-    (``docs/distance.md``). ``unmeasured``: images too small for
-    that to be told; ``warned``: images that were read although something was wrong
-    with them. ``failures`` and ``warnings``: the first, by input; the journal has them all.
-    ``renames``: the first inputs and outputs of those renamed; ``others``: the first of the files
-    left alone, and ``others_are`` what is wrong with them; ``page``: the path of the report;
+    (``docs/distance.md``), the furthest in ``doubts`` with their distance. ``unmeasured``: images
+    too small for that to be told, some in ``unmeasured_such``; ``warned``: images that were read
+    although something was wrong with them. ``failures`` and ``warnings``: the first, by input; the
+    journal has them all. ``renames``: the first inputs and outputs of those renamed; ``others``:
+    the first of the files left alone, and ``others_are`` what is wrong with them; ``tars_left``:
+    the tars among these, the first in ``tars_left_such``; ``page``: the path of the report;
     ``signal``: the number of the one that interrupted it, where that is known;
     ``outdated``: files in OUT that were the outputs of inputs that now fail, the first in
     ``outdated_such``; ``warned_before``: with ``strict``, outputs of earlier runs whose inputs were
@@ -58,7 +62,9 @@ class Summary:
     warned: int = 0
     warnings: list[Record] = field(default_factory=list)
     doubtful: int = 0
+    doubts: dict[str, float] = field(default_factory=dict)
     unmeasured: int = 0
+    unmeasured_such: list[str] = field(default_factory=list)
     # what is of earlier runs
     as_before: bool = False
     outdated: int = 0
@@ -69,6 +75,8 @@ class Summary:
     ignored: int = 0
     others: list[str] = field(default_factory=list)
     others_are: str = ""
+    tars_left: int = 0
+    tars_left_such: list[str] = field(default_factory=list)
     litter: int = 0
     litter_such: list[str] = field(default_factory=list)
     excluded: int = 0
@@ -120,8 +128,12 @@ class Summary:
                 self.converted += 1
                 if record.warning:
                     self._warn(record)
-                self.unmeasured += bool(record.unmeasured)
-                self.doubtful += record.distance is not None and record.distance >= DOUBT
+                if record.unmeasured:
+                    self.unmeasured += 1
+                    self.unmeasured_such = sorted({*self.unmeasured_such, record.name})
+                    del self.unmeasured_such[DOUBTS_SHOWN:]
+                if record.distance is not None and record.distance >= DOUBT:
+                    self._doubt(record.name, record.distance)
                 continue
             self.failed += 1
             self.add_outdated(record.outdated)
@@ -129,6 +141,12 @@ class Summary:
             self.retriable += not record.stamp
             if len(self.failures) < FAILURES_KEPT:
                 self.failures.append(record)
+
+    def _doubt(self, name: str, distance: float) -> None:
+        self.doubtful += 1
+        doubts = {**self.doubts, name: distance}
+        furthest = sorted(doubts, key=lambda one: (-doubts[one], one))[:DOUBTS_SHOWN]
+        self.doubts = {one: doubts[one] for one in furthest}
 
     def _warn(self, record: Record) -> None:
         self.warned += 1

@@ -14,7 +14,7 @@ from PIL import Image
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.decoding import process
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.pages import locate, read_file
 from pix2pix_batch.reporting.raster_sides import RasterSide
@@ -71,9 +71,8 @@ def thumbnails(
 
 def _pixels(path: str) -> int:
     """By the file's header; none where it has no such."""
-    process.hush_warnings()
     try:
-        with Image.open(locate(path)[0]) as image:
+        with open_quietly(locate(path)[0]) as image:
             return image.width * image.height
     except Exception:  # decoders raise what they please; reading it says what is wrong
         return 0

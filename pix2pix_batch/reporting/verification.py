@@ -18,8 +18,8 @@ from pix2pix_batch.cores import cores
 from pix2pix_batch.dataset import state
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.journal.events import Header, Recorded
-from pix2pix_batch.journal.history import CHOSEN_KEYS, OUT_OF_JOURNAL
+from pix2pix_batch.journal.events import Header, Recorded, Returned
+from pix2pix_batch.journal.history import CHOSEN_KEYS, OUT_OF_JOURNAL, directories_of
 from pix2pix_batch.journal.index import DETAIL, Index, decode_status
 from pix2pix_batch.journal.integrity import (
     CHANGED,
@@ -194,14 +194,16 @@ def _tell_next_run(kept: Path, known: Complete) -> None:
 def _doubtful_records(kept: Path) -> dict[str, Record]:
     """What an earlier check has journaled as failed and no run has tried since: its record from
     before that, by its name."""
-    names: set[str] = set()
-    for event in _read_records(kept):
+    found: dict[str, int] = {}
+    for number, event in enumerate(_read_records(kept)):
         if event.is_found_wrong:
-            names.add(event.name)
+            found[event.name] = number
         else:
-            names.discard(event.name)
-    if not names:  # as mostly, which spares reading the journal once more
+            found.pop(event.name, None)
+    if not found:  # as mostly, which spares reading the journal once more
         return {}
+    last = _number_last_records(kept)
+    names = {name for name, number in found.items() if not last.is_past(number, name)}
     return {
         event.name: event.record()
         for event in _read_records(kept)
@@ -213,11 +215,33 @@ def _read_records(kept: Path) -> Iterator[Recorded]:
     return (event for event in read_events(kept) if isinstance(event, Recorded))
 
 
-def _number_last_records(kept: Path) -> Index:
-    """Each input's last status, and the number of that record as its detail."""
-    last = Index()
-    for number, event in enumerate(_read_records(kept)):
-        last.update(event.name, event.status, number)
+@dataclass
+class LastRecords:
+    """``index``: each input's last status, and the number of that record as its detail; ``since``:
+    of each tar, the number of the first record that came back together with its last one, before
+    which no record is of an image that it still has."""
+
+    index: Index = field(default_factory=Index)
+    since: dict[str, int] = field(default_factory=dict)
+
+    def is_past(self, number: int, name: str) -> bool:
+        """Whether the record of this number is of an image that its tar had before, and no more."""
+        return bool(self.since) and any(
+            number < self.since.get(tar, 0) for tar in directories_of(name)
+        )
+
+
+def _number_last_records(kept: Path) -> LastRecords:
+    last, number, first = LastRecords(), 0, 0
+    for event in read_events(kept):
+        if isinstance(event, Recorded):
+            last.index.update(event.name, event.status, number)
+            number += 1
+            # As a check of the output restores a tar's record, it comes alone.
+            if event.is_tar and (number - first > 1 or not event.values["members"]):
+                last.since[event.name] = first
+        elif isinstance(event, Returned):
+            first = number
     return last
 
 
@@ -254,7 +278,9 @@ def _list_outputs(kept: Path) -> Iterator[Output]:
             continue
         if event.is_tar and not event.get("hash") and not event.values.get("members"):
             continue  # unpacked, and no image in it: there may be no directory
-        if event.status == DONE and last.get(event.name) >> DETAIL == number:
+        if last.is_past(number, event.name):
+            continue
+        if event.status == DONE and last.index.get(event.name) >> DETAIL == number:
             beside = tuple(event.values.get("beside", ()))
             yield Output(event.name, path, event.get("hash"), event.is_tar, beside)
 
@@ -269,8 +295,10 @@ def _list_outdated(kept: Path) -> list[str]:
     last = _number_last_records(kept)
     outputs: dict[str, str] = {}
     for number, event in enumerate(_read_records(kept)):
-        state = last.get(event.name)
+        state = last.index.get(event.name)
         if decode_status(state) not in (FAILED, QUARANTINED):
+            continue
+        if last.is_past(state >> DETAIL, event.name):
             continue
         if output := event.get("outdated") or event.get("output"):
             outputs[event.name] = output

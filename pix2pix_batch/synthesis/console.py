@@ -27,7 +27,7 @@ def format_dataset(made: SynthesisResult, out: str) -> Iterator[str]:
     yield from _format_failures(job)
     yield from format_doubtful(job)
     yield from format_warnings(job.remarks.items(), len(job.remarks), "; the report shows more")
-    yield from format_unmeasured(job.unmeasured)
+    yield from format_unmeasured(job)
     yield from format_unread(job.unread, job.unread_kinds)
     if job.note:
         yield f"note: {job.note}"

@@ -8,9 +8,9 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from pix2pix_batch.imaging.composite import to_eight_bits
+from pix2pix_batch.imaging.decoding.opening import open_quietly
 from pix2pix_batch.imaging.raster.reading import open_raster
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -71,7 +71,7 @@ def _pixels(path: Path, right_half: bool, side: ValueRange | None) -> np.ndarray
         with open_raster(str(path), path.name, side) as raster:
             pixels, _ = raster.read(0, 0, raster.height, raster.width)
         return to_eight_bits(pixels, side).astype(np.int16)
-    with Image.open(path) as image:
+    with open_quietly(path) as image:
         # In 16 bits, since differences of uint8 wrap around.
         pixels = np.asarray(image).astype(np.int16)
     return pixels[:, pixels.shape[1] // 2 :] if right_half else pixels

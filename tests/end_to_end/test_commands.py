@@ -125,6 +125,10 @@ def test_model_show_tells_how_it_was_made(tmp_path: Path, monkeypatch: pytest.Mo
     deep: dict[str, object] = {"level": "bottom"}
     for _ in range(300):
         deep = {"in": deep}
+    origin: dict[str, object] = {"recipe": {"name": "first", "lr": 1}, "data": {"source": "x"}}
+    for step in range(200):
+        training = {"step": step, "init": "ba5e", "init_provenance": origin}
+        origin = {"recipe": {"name": "next", "lr": 1}, "training": training}
     provenance = {
         "history": "made so, and then \x1b[31mso. " * 12,
         "name": "another",
@@ -134,6 +138,7 @@ def test_model_show_tells_how_it_was_made(tmp_path: Path, monkeypatch: pytest.Mo
             "bands": [[-180, -72], [-44, 12]],
         },
         "deep": deep,
+        "training": {"step": 9, "init": "f00", "init_provenance": origin},
         "nothing": {},
     }
     architecture = Architecture(downs=6, ngf=2)
@@ -159,6 +164,16 @@ def test_model_show_tells_how_it_was_made(tmp_path: Path, monkeypatch: pytest.Mo
         "    bands: [[-180, -72], [-44, 12]]",
     ]
     assert lines[-1] == "  nothing: {}"
+    origins = lines[lines.index("    init: f00") :]
+    assert origins[:6] == [
+        "    init: f00",
+        "    init_provenance:",
+        "      recipe: next",
+        "      step: 199",
+        "      init: ba5e",
+        "      init_provenance:",
+    ]
+    assert len(origins) < 40, "only so deep"
     (first,) = (line for line in lines if line.startswith("  history:"))
     assert first == "  history: made so, and then \\x1b[31mso. made so, and then"
     history = lines[lines.index(first) : at - 1]

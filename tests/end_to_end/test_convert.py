@@ -415,8 +415,9 @@ def test_renamed_outputs_and_files_left_alone_are_named(tmp_path: Path, tiny: Pa
     (source / "a.bmp").write_bytes(b"none")
     for number in range(5):
         (source / f"{number}\n.txt").touch()
+    (source / "sub" / "c.tar.gz").touch()
     ran = convert(source, out, tiny)
-    assert (ran.code, ran.figures["renamed"], ran.figures["ignored"]) == (3, 4, 5), ran.err
+    assert (ran.code, ran.figures["renamed"], ran.figures["ignored"]) == (3, 4, 6), ran.err
     assert ran.figures["failed"] == 2
     lines = ran.err.splitlines()
     at = lines.index("4 outputs renamed, for the names would clash or be too long:")
@@ -429,6 +430,10 @@ def test_renamed_outputs_and_files_left_alone_are_named(tmp_path: Path, tiny: Pa
     assert records(out)["sub/b.png"]["output"] == "sub/b.png.png"
     at = lines.index("5 files left alone, no image suffix:")
     assert lines[at + 1 : at + 5] == [*(f"  {n}\\n.txt" for n in range(3)), "  ... and 2 more"]
+    assert lines[at + 5 : at + 7] == [
+        "1 tar left alone; give tars as IN ('IN/*.tar') to have what they hold:",
+        "  sub/c.tar.gz",
+    ]
 
 
 def test_a_pipe_is_told_where_the_job_ended(tmp_path: Path, tiny: Path) -> None:

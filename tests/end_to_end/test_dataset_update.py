@@ -496,7 +496,7 @@ def test_status_of_a_finished_dataset(tmp_path: Path, source: Path, model: Path)
         "<b>24</b>made",
         "<b>3</b>rejected",
         "<td>train 12, val 9</td>",
-        '<th scope="row">max_distance</th><td>100.0</td>',
+        '<th scope="row">max distance</th><td>100.0</td>',
         '<th scope="row">layout</th><td>imagefolder</td>',
         '<th scope="row">variants</th><td>3</td>',
         '<th scope="row">split</th><td>train=0.5,val=0.5</td>',

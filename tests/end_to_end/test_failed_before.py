@@ -70,7 +70,7 @@ def test_what_was_made_before_is_not_taken_for_todays(tmp_path: Path, model: Pat
     ran = convert(source, out, model, "--max-pixels", 5000)
     assert ran.counts() == (3, 0, 1)
     assert (ran.figures["unmeasured"], ran.figures["outdated"]) == (1, 0)
-    assert "1 image was not measured (too small)" in ran.err
+    assert "too small): how far from the training inputs is not known:\n  small.png\n" in ran.err
     assert "not measured (too small)" in (out / "report.html").read_text()
 
     old = (out / "changes.png").read_bytes()

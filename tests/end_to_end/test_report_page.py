@@ -17,7 +17,7 @@ from pix2pix_batch.storage.common import DIRECTORY, stamp
 from pix2pix_batch.train.report import write_report
 from tests.browser import Opened, launched
 from tests.train.running import small
-from tests.train.test_report import make_run
+from tests.train.test_report import TRAINED, make_run
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 SIDE = 128
@@ -236,7 +236,7 @@ def test_links_open_the_files(report: Path, open_page: Open) -> None:
 
 def test_the_training_report_is_of_the_same_kind(tmp_path: Path, open_page: Open) -> None:
     """Its script runs under the policy that names it, and its slider shows another sheet."""
-    view = open_page(write_report(make_run(tmp_path / "run", 3), small()))
+    view = open_page(write_report(make_run(tmp_path / "run", 3), small(), TRAINED))
     assert view.locator(".sheet:visible").get_attribute("data-step") == "300"
     view.get_by_label("Which sample sheet is shown").focus()
     view.keyboard.press("Home")

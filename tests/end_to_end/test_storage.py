@@ -487,6 +487,15 @@ def test_what_is_lost_of_an_unpacked_tar_is_made_again(
     assert counts(converted(source, out, tiny, in_process, unpack=True)) == (4, 0, 1)
     assert lost.read_bytes() == before[lost.name]
     assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
+    # so does that of a member that the tar has no more, which nobody asks for any more
+    pack(source, {name: data for name, data in samples(0).items() if name != "0/0003.jpg"})
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (4, 0, 0)
+    past = made / "0003.png"
+    assert past.exists()
+    lost.unlink()
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (4, 0, 0)
+    past.unlink()
+    assert here("status", out, "--verify").code == 0
 
 
 def test_tars_on_s3(tmp_path: Path, tiny: Path, s3: Any, in_process: str) -> None:

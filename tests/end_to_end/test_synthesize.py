@@ -169,6 +169,8 @@ def test_convert_tells_what_is_unlike_the_training_inputs(
     ran = convert(inputs, out, model, "--batch-size", batch_size)
     assert ran.code == 0 and ran.figures["doubtful"] == 1, ran
     assert "1 image looks unlike what soft was trained on" in ran.err
+    (far,) = {row["input"] for row in manifest(made)[1] if row["distance"] >= 99}
+    assert f"\n  {far}\n" in ran.err
     found = {name: record["distance"] for name, record in records(out).items()}
     assert found == {row["input"]: row["distance"] for row in manifest(made)[1]}
 

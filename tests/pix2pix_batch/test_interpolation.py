@@ -101,12 +101,8 @@ def test_model_show_indents_what_it_was_made_of(first: Path, second: Path) -> No
     lines = CliRunner().invoke(main, ["model", "show", str(file)]).output.splitlines()
     start = lines.index("    of 2:")
     assert lines[start + 1] == "      name: second"
-    assert lines[start + 3 :][:4] == [
-        "      provenance:",
-        "        recipe:",
-        "          size: 64",
-        "        seed: 2",
-    ]
+    assert lines[start + 3 :][:2] == ["      provenance:", "        seed: 2"]
+    assert "          size: 64" not in lines, "of what it was made of: in short"
 
 
 def test_it_says_what_it_was_made_of(first: Path, second: Path) -> None:

@@ -20,6 +20,7 @@ from pix2pix_batch.train import finish
 from pix2pix_batch.train.adopt import adopt
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Trainer
+from pix2pix_batch.train.rundir import recall_init
 from tests.train.reference import encode
 from tests.train.running import make_pairs, records, small, trainer, weights
 
@@ -229,12 +230,16 @@ def test_a_run_keeps_what_it_began_from(pairs: Path, tmp_path: Path) -> None:
     finished(pairs, run, init=str(path))
     _, (other, *_) = finished(pairs, tmp_path / "other", seed=5)
     path.write_bytes(other.read_bytes())
-    _, (second, *_) = finished(pairs, run, init=str(path), epochs=2)
+    finished(pairs, run, init=str(path), epochs=2)
+    path.unlink()  # all weights are in the checkpoint now
+    _, (second, *_) = finished(pairs, run, init=str(path), epochs=3)
     adopted = tmp_path / "adopted.safetensors"
-    adopt(run / "checkpoints" / "step-00000012.pt", adopted)
+    adopt(run / "checkpoints" / "step-00000018.pt", adopted)
     for made in (second, adopted):
         told = bundle.read_info(made).provenance["training"]
         assert (told["init"], told["init_provenance"]) == (before, origin)
+    older = {"recipe": {"init": str(path)}}  # of a version that kept nothing else
+    assert recall_init(older) == {"init": str(path)}
 
 
 def test_outer_blocks_can_stay(pairs: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2pix_batch.train.pace import TOLD_AFTER, Pace
+from pix2pix_batch.train.pace import TOLD_AFTER, Pace, choose_interval
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.run import advise_faster_run
 from pix2pix_batch.train.watch import Progress
@@ -102,6 +102,21 @@ def test_nothing_is_known_before_the_first_step_nor_left_after_the_last() -> Non
     assert Pace(3, 9, 2).left() is None
     *_, (pace, _) = Run(1.0, 21, 10, pause=3).follow()
     assert pace.left() == 0 and len(pace.pauses) == 3
+
+
+@pytest.mark.parametrize(
+    ("last", "epoch", "validation", "every"),
+    [
+        (28, 28, 0.9, 3),  # ten validations, the last of them at the end
+        (1, 1, 0.1, 1),
+        (28, 28, 14.3, 15),  # of 100 pairs, which takes as long as 14.3 steps
+        (20_000, 400, 14.3, 500),
+        (80_000, 800, 14.3, 800),
+        (3_000, 1_500, 14.3, 300),
+    ],
+)
+def test_how_often_it_is_validated(last: int, epoch: int, validation: float, every: int) -> None:
+    assert choose_interval(last, epoch, validation) == every
 
 
 def told(step: float, last: int, advice: str = "Take a GPU.") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 import torch
 from click.testing import CliRunner
 from PIL import Image
@@ -20,10 +22,12 @@ from pix2pix_batch.cli import main
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.composite import NOTHING, show
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.inference import large_images
 from pix2pix_batch.reporting import scale_bar
 from pix2pix_batch.train import raster_files, threads
 from pix2pix_batch.train.data import LevelMappings, open_data
 from pix2pix_batch.train.objective import absolute_loss
+from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.raster_data import RasterData
 from pix2pix_batch.train.raster_facts import describe_other_order
 from pix2pix_batch.train.rundir import RunDirectory, read_ranges
@@ -110,7 +114,7 @@ def test_what_an_unfinished_start_measured_is_measured_again(radar: Path, tmp_pa
     ranges = {side: found.as_dict() for side, found in data.ranges._asdict().items()}
     record = {"path": "", "processes": 1, "recipe": mine.as_dict(), "ranges": ranges}
     with directory.lock():
-        directory.claim(data.parts, json.loads(json.dumps(record)))
+        directory.claim(data.parts, json.loads(json.dumps(record)), 1)
     assert read_ranges(directory.path, mine) is None
     directory.metrics.write_text("{}\n")
     assert read_ranges(directory.path, mine) == data.ranges
@@ -369,6 +373,35 @@ def test_a_target_of_8_bits_over_the_bound_is_read_by_windows(tmp_path: Path) ->
     )
     for one, other in zip(some.sample(0), whole.sample(0), strict=True):
         assert np.array_equal(one, other)
+
+
+PALETTE = np.arange(768, dtype=np.uint16).reshape(3, 256) * 85
+
+
+@pytest.mark.parametrize(
+    ("channels", "values", "told"),
+    [
+        (1, {"photometric": "palette", "colormap": PALETTE}, "has a palette, or white as 0"),
+        (1, {"photometric": "miniswhite"}, "has a palette, or white as 0"),
+        (1, {"bitspersample": 4}, "has samples of fewer than 8 bits"),
+        (3, {"photometric": "icclab"}, "stores colours in another way"),
+        (3, {"photometric": "rgb", "extratags": [(274, 3, 1, 6, True)]}, "is not upright"),
+    ],
+)
+def test_a_target_that_windows_would_change_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, values: Any, told: str
+) -> None:
+    """As ``convert`` refuses it; below the bound it is read right."""
+    monkeypatch.setattr(large_images, "LEAST_BYTES", 0)
+    write_raster(tmp_path / "A" / "1.tif", np.arange(2304, dtype=np.uint16).reshape(48, 48, 1))
+    (tmp_path / "B").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 16, (48, 48, channels), np.uint8)
+    tifffile.imwrite(tmp_path / "B" / "1.tif", np.squeeze(pixels), metadata=None, **values)
+    recipe = small(**ELEVATION | {"out_channels": channels}, val_fraction=0)
+    with pytest.raises(InputError, match=re.escape(f"1.tif: {told}")):
+        open_data(tmp_path, recipe, Tolerance(max_pixels=1000))
+    whole = Reader().image(tmp_path / "B" / "1.tif", channels)
+    assert np.array_equal(open_data(tmp_path, recipe).train[0][2], whole[8:40, 8:40])
 
 
 def test_a_manifest_names_pages(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from PIL import Image
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.report import SHEETS, write_report
+from pix2pix_batch.train.report import SHEETS, Trained, write_report
 from tests.train.running import small
+
+TRAINED = Trained(Path("/data/maps <1>"), 1234, 56, step_images=4)
 
 
 class Page(HTMLParser):
@@ -65,6 +67,7 @@ def make_run(run: Path, count: int, sheet: np.ndarray | None = None) -> Path:
         record = {
             "step": 100 * i, "epoch": i / 2, "losses": {"d": 0.5 + i, "gan": 1.25, "l1": 1 / i},
             "lr": 2e-4, "images_per_second": 12.5, "data_share": 0.1,
+            "device": "cpu" if i == 1 else "cuda", "precision": "bf16",
             "validation": {"error": error, "sharpness": 0.25},
         }  # fmt: skip
         lines.append(json.dumps(record) + "\n")
@@ -78,7 +81,7 @@ def make_run(run: Path, count: int, sheet: np.ndarray | None = None) -> Path:
 
 
 def report(run: Path, recipe: Recipe | None = None) -> tuple[str, Page]:
-    path = write_report(run, recipe or small())
+    path = write_report(run, recipe or small(), TRAINED)
     assert path == run / "report.html"
     text = path.read_text(encoding="utf-8")
     return text, Page(text)
@@ -116,6 +119,22 @@ def test_figures_are_the_last_and_the_least(tmp_path: Path) -> None:
     assert "49error (0 to 255)" in words and "0.25sharpness" in words
     assert "20.5least error, step 4,900" in words
     assert "12.5images/s" in words
+
+
+def test_it_tells_of_what_was_trained_and_what_losses_mean(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 50)
+    recipe = small(l1_pixels=8, lambda_l1=10, lambda_patches=100, gan_mode="lsgan")
+    words = " ".join(report(run, recipe)[1].words.split())
+    assert "data /data/maps <1> pairs 1,234 for training, 56 for validation" in words
+    assert "training took 26 min 40 s, without" in words, "5,000 steps of 4 images, 12.5 a second"
+    assert "trained on cpu (bf16), then cuda (bf16)" in words
+    assert "levels from -1 to 1, of averages of squares of 8 pixels a side; weight 10" in words
+    assert "(lsgan); near 0.25 it cannot" in words and "small patches; weight 100" in words
+    assert "texture" not in words.partition("Recipe")[0]
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    older = [{k: v for k, v in json.loads(line).items() if k != "device"} for line in lines]
+    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, older)))
+    assert "trained on" not in report(run)[1].words, "an earlier version did not say where"
 
 
 @pytest.mark.usefixtures("own_charts")
@@ -168,7 +187,7 @@ def test_it_stays_small(tmp_path: Path) -> None:
     sheet = np.random.default_rng(0).integers(0, 256, (8 * 256, 3 * 256, 3), np.uint8)
     coarse = np.asarray(Image.fromarray(sheet[::16, ::16]).resize((768, 2048)))
     run = make_run(tmp_path / "run", 60, coarse)
-    write_report(run, small())
+    write_report(run, small(), TRAINED)
     assert (run / "report.html").stat().st_size < 5_000_000
 
 
@@ -194,7 +213,7 @@ def test_without_a_whole_line_there_is_no_page(tmp_path: Path, content: bytes | 
     metrics = make_run(tmp_path / "run", 1) / "metrics.jsonl"
     metrics.unlink() if content is None else metrics.write_bytes(content)
     with pytest.raises(InputError, match=r"metrics\.jsonl: .*the report is made of it"):
-        write_report(tmp_path / "run", small())
+        write_report(tmp_path / "run", small(), TRAINED)
 
 
 @pytest.mark.usefixtures("own_charts")

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from accelerate.state import AcceleratorState
 from click.testing import CliRunner
 from PIL import Image
 
@@ -108,9 +107,11 @@ def test_the_same_command_again_is_content(done: Path, pairs: Path) -> None:
 
 def test_a_recipe_by_name_with_changes(pairs: Path, tmp_path: Path) -> None:
     ran = train(
-        pairs, tmp_path / "run", "--recipe", "facades", "--direction", "AtoB", decay_epochs=1
-    )
+        pairs, tmp_path / "run", "--recipe", "facades", "--direction", "AtoB", decay_epochs=1,
+        lambda_patches=1,
+    )  # fmt: skip
     assert ran.code == 0, ran
+    assert "note: lambda_patches without init: " in ran.err
     info = bundle.read_info(tmp_path / "run" / "model.safetensors")
     recipe = info.provenance["recipe"]
     assert (info.name, info.image_size, info.architecture.ngf) == ("facades", 32, 2)
@@ -243,8 +244,13 @@ def test_a_run_whose_length_changes_goes_on(pairs: Path, tmp_path: Path) -> None
     assert records(run)[-1]["lr"] == pytest.approx(2e-4 / 9)  # 9 steps of falling rate
     info = bundle.read_info(run / "model.safetensors")
     assert (info.provenance["training"]["steps"], info.architecture.ngf) == (18, 2)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    assert train(pairs, run, epochs=1).code == 0
+    made = {path: path.read_bytes() for path in (run / "recipe.yaml", run / "model.safetensors")}
+    message = refused(pairs, run, epochs=1)
+    assert "is finished, after 18 steps, and is past that already: epochs was 3.0 and is" in message
+    assert {path: path.read_bytes() for path in made} == made and "Nothing was changed" in message
+    (run / "model.safetensors").unlink()  # as if it had been stopped there, before its end
+    ran = train(pairs, run, epochs=1)
+    assert ran.code == 0 and "is past that already and ends after step 18" in ran.err, ran
     assert steps(run)[-1] == 18
     assert "differs: ngf was 2 and is 4" in refused(pairs, run, ngf=4)
 

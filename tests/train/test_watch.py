@@ -25,7 +25,8 @@ SHEET = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 def record(step: int) -> StepRecord:
     losses = {"d": 0.6931, "gan": 0.75, "l1": 0.25}
-    return StepRecord(step, step / 4, losses, 2e-4, 12.34, 0.05, {"error": 31.4, "sharpness": 0.75})
+    figures = {"error": 31.4, "sharpness": 0.75}
+    return StepRecord(step, step / 4, losses, 2e-4, 12.34, 0.05, "cpu", "fp32", figures)
 
 
 class Terminal(io.StringIO):

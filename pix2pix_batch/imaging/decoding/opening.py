@@ -7,11 +7,13 @@ import re
 import threading
 import warnings
 from pathlib import Path
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
 from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging.decoding.formats import formats
+from pix2pix_batch.imaging.decoding.process import hush_warnings
 from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
 
 _opening = threading.Lock()
@@ -53,6 +55,14 @@ def open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -
     except Exception as error:  # Pillow's readers raise what they please on damaged files
         raise ImageError(_describe_refusal(error)) from error
     return image
+
+
+def open_quietly(file: IO[bytes] | Path | str) -> Image.Image:
+    """Open a file to look at its header, or one of our own making. What Pillow would print, such as
+    that the picture is large, names no file, and reading the picture tells it by name. Raises what
+    Pillow's readers please."""
+    hush_warnings()
+    return Image.open(file)
 
 
 def _describe_refusal(error: Exception) -> str:

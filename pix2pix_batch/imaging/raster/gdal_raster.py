@@ -130,9 +130,12 @@ class GdalRaster:
         palette = library.rasterio().enums.ColorInterp.palette
         for index in self.indexes:
             if self._file.tags(index, ns="IMAGE_STRUCTURE").get("NBITS"):
-                raise ImageError("has samples of fewer than 8 bits, which windows do not scale")
+                raise self._explain_unlike("has samples of fewer than 8 bits", "with 8")
             if self._file.colorinterp[index - 1] == palette:
-                raise ImageError("has a palette, of which windows have the indices")
+                raise self._explain_unlike("has a palette, or white as 0", "as grey or RGB")
+
+    def _explain_unlike(self, what: str, remedy: str) -> ImageError:
+        return ImageError(describe_unlike(self._file.height, self._file.width, what, remedy))
 
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""

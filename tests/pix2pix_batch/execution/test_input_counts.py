@@ -16,13 +16,15 @@ from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
+from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.status import Status, read_status
 from pix2pix_batch.reporting.summary import Summary
 from pix2pix_batch.storage import files
 
-names = st.sampled_from(["good 1", "good 2", "good 3", "odd 1", "odd 2", "bad 1", "bad 2"])
+NAMES = ("good 1", "good 2", "good 3", "odd 1", "odd 2", "bad 1", "bad 2")
+names = st.sampled_from(NAMES)
 sizes = st.sampled_from([0, 1, 2])  # 0: there is no such file
 halves = ("1/2", "2/2")
 steps = st.one_of(
@@ -31,6 +33,7 @@ steps = st.one_of(
     st.builds(lambda shard: [("watched run", shard)], st.sampled_from(["", *halves])),
     st.builds(lambda shards: [("run", one) for one in shards], st.permutations(halves)),
     st.builds(lambda name: [("exclude", name)], names),
+    st.builds(lambda name: [("only", name)], names),
     st.builds(lambda limit: [("limit", limit)], st.integers(1, 3)),
 )
 
@@ -50,16 +53,22 @@ class Inputs:
             if size:
                 path.write_bytes(b"x" * size)
 
-    def scan(self, exclude: str = "") -> InputSource:
+    def scan(self, exclude: str = "", only: str = "") -> InputSource:
         excluded = (f"{exclude}.png",) if exclude else ()
-        return open_inputs(str(self.root), ScanOptions("png", str(self.out), exclude=excluded))
+        source = self.root / f"{only}.pn[g]" if only else self.root
+        return open_inputs(str(source), ScanOptions("png", str(self.out), exclude=excluded))
 
     def run(
-        self, shard: str = "", exclude: str = "", limit: int | None = None, watched: bool = False
+        self,
+        shard: str = "",
+        exclude: str = "",
+        only: str = "",
+        limit: int | None = None,
+        watched: bool = False,
     ) -> None:
         options, summary = Options(model="", shard=shard or None, limit=limit), Summary(model="")
         selector = ItemSelector(
-            self.scan(exclude), options, str(self.out), self.out, summary, threading.Event()
+            self.scan(exclude, only), options, str(self.out), self.out, summary, threading.Event()
         )
         journal = Journal(self.out, {"input": "in"}, shard=selector.shard)
         recorder = RunRecorder(journal, summary, None, selector.shard)
@@ -82,11 +91,14 @@ class Inputs:
         warning = "is short" if item.name.startswith("odd") else ""
         return Record(item.name, "done", stamp, item.output, warning=warning)
 
-    def count(self, exclude: str = "") -> tuple[int, int, int, int]:
-        """All, done, failed and warned, were all done that is there."""
-        there = {path.stem for path in self.root.iterdir()} - {exclude}
-        failed, warned = (sum(one.startswith(kind) for one in there) for kind in ("bad", "odd"))
-        return len(there), len(there) - failed, failed, warned
+    def list_names(self) -> set[str]:
+        return {path.stem for path in self.root.iterdir()}
+
+
+def count_of(names: set[str]) -> tuple[int, int, int, int]:
+    """All, done, failed and warned, were all of ``names`` done."""
+    failed, warned = (sum(one.startswith(kind) for one in names) for kind in ("bad", "odd"))
+    return len(names), len(names) - failed, failed, warned
 
 
 def counts(found: Status) -> tuple[int | None, int, int, int]:
@@ -96,6 +108,7 @@ def counts(found: Status) -> tuple[int | None, int, int, int]:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(steps, min_size=3, max_size=7).map(lambda some: list(chain.from_iterable(some))))
 @example([("run", ""), ("exclude", "bad 1"), ("run", "1/2"), ("run", "2/2"), ("run", "")])
+@example([("run", ""), ("only", "good 1"), ("write", {"good 2": 1}), ("only", "good 2")])
 @example([("run", ""), ("write", {"good 2": 1, "odd 2": 1}), ("run", "2/2"), ("run", "1/2")])
 def test_status_counts_what_is_there_once_a_run_or_all_shards_have_looked(
     given: list[tuple[str, object]],
@@ -103,23 +116,33 @@ def test_status_counts_what_is_there_once_a_run_or_all_shards_have_looked(
     with tempfile.TemporaryDirectory() as directory:
         inputs = Inputs(Path(directory))
         inputs.write({"good 1": 1, "odd 1": 1, "bad 1": 1})
+        known: set[str] | None = set()  # what was there when a run last looked for it
+        is_counted = False  # all that is there now
         looked: set[str] = set()  # the shards that have, since all changed
         unmerged = ""
         for kind, what in given:
-            exclude = ""
             if isinstance(what, dict):
                 inputs.write(what)
                 looked.clear()
+                is_counted = False
                 continue
+            sought = set(NAMES)
             if isinstance(what, int):
                 inputs.run(limit=what)
+                known = None
             elif kind == "exclude":
-                inputs.run(exclude=(exclude := str(what)))
+                inputs.run(exclude=str(what))
+                sought -= {str(what)}
+            elif kind == "only":
+                inputs.run(only=str(what))
+                sought = {str(what)}
             else:
                 shard = str(what)
                 if shard and unmerged and shard[-1] != unmerged[-1]:
                     continue  # refused
                 inputs.run(shard=shard, watched=kind == "watched run")
+                if shard:
+                    sought = {one for one in NAMES if Shard.parse(shard).holds(f"{one}.png")}
             is_shard = kind.endswith("run") and what
             unmerged = str(what) if is_shard else ""
             if is_shard:
@@ -127,10 +150,43 @@ def test_status_counts_what_is_there_once_a_run_or_all_shards_have_looked(
             else:
                 looked.clear()
             found = read_status(inputs.out)
-            if len(looked) == int(unmerged[-1:] or 1) or not (is_shard or isinstance(what, int)):
-                assert counts(found) == inputs.count(exclude) and found.left == 0
+            if is_shard or isinstance(what, int):
+                is_counted = bool(is_shard) and len(looked) == int(unmerged[-1:])
+            elif kind == "run":
+                is_counted, known = True, set()
+            if is_counted:
+                known = inputs.list_names()
+                assert counts(found) == count_of(known) and found.left == 0
+            elif known is not None:
+                known = (known - sought) | (sought & inputs.list_names())
+                assert counts(found)[1:] == count_of(known)[1:]
             if is_shard and found.missing:
                 assert found.total is None
             assert found.total is None or found.total >= found.done + found.failed
             assert sum(group.count for group in found.failures) == found.failed
             assert found.warned <= found.done
+
+
+def test_what_a_run_of_a_part_misses_is_taken_off_the_total(tmp_path: Path) -> None:
+    inputs = Inputs(tmp_path)
+    inputs.write({"good 1": 1, "good 2": 1, "odd 1": 1})
+    inputs.run()
+    inputs.write({"good 2": 0})
+    inputs.run(only="good *")
+    assert counts(read_status(inputs.out)) == (2, 2, 0, 1)
+
+
+def test_what_was_gone_is_back_also_if_the_run_that_converts_it_counts_no_inputs(
+    tmp_path: Path,
+) -> None:
+    inputs = Inputs(tmp_path)
+    inputs.write({"good 1": 1, "odd 1": 1})
+    inputs.run()
+    inputs.write({"odd 1": 0})
+    inputs.run()
+    assert read_status(inputs.out).done == 1
+    inputs.write({"odd 1": 2})
+    inputs.run(limit=2)
+    assert counts(read_status(inputs.out))[1:] == (2, 0, 1)
+    inputs.run()
+    assert counts(read_status(inputs.out)) == (2, 2, 0, 1)

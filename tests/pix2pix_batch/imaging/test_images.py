@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -621,6 +622,18 @@ def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     for sides in ((101, 1), (10, 20), (30, 30)):
         with pytest.raises(ImageError, match=r"more than 100 pixels.*decompression bomb"):
             read(encode(Image.new("RGB", sides)), 3)
+
+
+def test_of_a_large_picture_no_line_is_printed_without_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (101, 1)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings(record=True) as printed:
+        warnings.resetwarnings()
+        assert images.read_size(path) == (1, 101)
+    assert printed == []
 
 
 def test_threads_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

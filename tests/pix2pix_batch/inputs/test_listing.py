@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import os
+import re
 import shlex
 import unicodedata
 from collections.abc import Callable
@@ -176,6 +177,13 @@ def test_what_is_no_list_is_refused(place: Path, raw: bytes) -> None:
         paths(raw)
 
 
+def _is_header(name: str) -> bool:
+    """Whether it may be the first line of a table, with a column that files would be in."""
+    cells = re.split(r"[,;\t|]", name)
+    letters = {re.sub(r"[^a-z]", "", cell.lower()) for cell in cells}
+    return len(cells) > 1 and not letters.isdisjoint(listing.HEADINGS)
+
+
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\n\r\x85\u2028\u2029\x1a"),
     min_size=1,
@@ -184,8 +192,9 @@ NAMES = st.text(
     lambda name: (
         name.strip().strip(listing.INVISIBLE)
         and name not in (".", "..")
-        and name.strip()[:1] not in ("[", "{")
-    )  # which may be JSON
+        and name.strip()[:1] not in ("[", "{")  # which may be JSON
+        and not _is_header(name)
+    )
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -300,6 +301,15 @@ def test_a_job_that_has_not_ended_says_so(job: Job, lines: list[dict], said: str
     words = Parsed(job.write()).words
     assert ("Not finished" in words) == bool(said)
     assert said in words
+
+
+def test_settings_are_told_in_words(job: Job) -> None:
+    more = {"batch_size": 4, "keep_exif": False, "split": {"train": 0.5, "val": 0.5}}
+    job.lines = [to_line({**json.loads(job.lines[0]), **more})]
+    words = Parsed(job.write()).words
+    for told in ("modeltiny", "batch size4", "keep EXIFno", "splittrain 0.5, val 0.5"):
+        assert told in words
+    assert not any(key in words for key in ("model_name", "batch_size", "keep_exif"))
 
 
 def test_the_same_job_gives_the_same_page(job: Job) -> None:

@@ -165,6 +165,11 @@ def status_total(out: Path) -> int | None:
 def test_a_directory_without_a_journal(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no journal; give a directory"):
         status.read_status(tmp_path)
+    for name in ("recipe.yaml", "report.html"):
+        (tmp_path / name).touch()
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InputError, match=r"a run of .* train', which .*/report\.html describes; "):
+        status.read_status(tmp_path)
     with pytest.raises(InputError, match="nowhere: no such directory"):
         status.read_status(tmp_path / "nowhere")
 
