@@ -19,13 +19,14 @@ So three functions serve both kinds of layer and both directions, each in two fo
 *product*: one matrix product with the patches of the big image (im2col), for layers of few
 pixels, whose time is that of reading their weights, and for those of few channels.
 
-*tiles*: Winograd's minimal filtering (Lavin and Gray 2016, arXiv 1509.09308) on tiles of 3x3
-pixels of the small image. A 4x4 kernel of stride 2 is four kernels of 2x2 on the four phases of
-the big image, and F(3x3, 2x2) needs 16 products a channel where the definition has 36; one of
-stride 1 needs 36 where it has 144, F(3x3, 4x4). The gradient of the weights is the same
-algorithm transposed.
+*tiles*: Winograd's minimal filtering (Lavin and Gray 2016, arXiv 1509.09308) on tiles of 4x4
+pixels of the small image, or of 2x2 where there are few pixels, whose weights need fewer points. A
+4x4 kernel of stride 2 is four kernels of 2x2 on the four phases of the big image, and F(4x4, 2x2)
+needs 25 products a channel where the definition has 64, F(2x2, 2x2) 9 for 16; one of stride 1
+needs 49 where it has 256, F(4x4, 4x4). The gradient of the weights is the same algorithm
+transposed.
 
-:func:`takes_tiles` decides between them by shapes alone, so that a run does the same each time.
+:func:`choose_tile` decides between them by shapes alone, so that a run does the same each time.
 All images are channels last. What is rounded otherwise than in a direct sum is some 1e-6 of the
 result's size (measured by the tests), a thousandth of what TF32 rounds.
 """
@@ -40,23 +41,33 @@ from torch import Tensor, nn
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.tiles import KERNEL, PADDING, Shape, Tiles, crop, pad
 
-MOVED = 60
+TILES = (4, 2)
+"""Pixels along a tile's side that there are to choose from: few products, or few points of
+weights."""
+MOVED = 40
 """What it costs to bring one number to a form's points or patches, in multiplications.
 
-Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon, kept to AVX2: above 53, for
-tiles did not pay in the discriminator's first layer, and below 110, for they did in the
-decoder's wide ones and four images.
+Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon, kept to AVX2: 28 to 48 take
+the fastest forms. Less would take tiles in the encoder's first layer, where they do not pay; more
+would take those of 2x2 in the decoder's layer of 16x16 pixels and four images.
 """
 
 
-def takes_tiles(shape: Shape) -> bool:
-    """Whether tiles are the faster form: by the products they save and the numbers they move."""
-    rows, columns = shape.tiles
-    tiles, pixels = shape.images * rows * columns, shape.images * shape.height * shape.width
-    weights, patch = shape.small * shape.channels, KERNEL**2 * shape.big
-    moved = tiles * (shape.small + shape.channels) + weights
-    in_tiles = shape.points**2 * (tiles * weights + MOVED * moved)
-    return in_tiles < pixels * patch * (shape.small + MOVED)
+def choose_tile(shape: Shape) -> int | None:
+    """The side of the tiles that are fastest, by the products they save and the numbers they move;
+    ``None`` where one product is faster."""
+    pixels = shape.images * shape.height * shape.width
+    costs: dict[int | None, int] = {
+        None: pixels * KERNEL**2 * shape.big * (shape.small + MOVED),
+        **{side: _cost(Tiles(shape, side)) for side in TILES},
+    }
+    return min(costs, key=costs.__getitem__)
+
+
+def _cost(form: Tiles) -> int:
+    weights = form.shape.small * form.shape.channels
+    moved = form.count * (form.shape.small + form.shape.channels) + weights
+    return form.points**2 * (form.count * weights + MOVED * moved)
 
 
 class Product:
@@ -113,10 +124,10 @@ class Convolve(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, shape: Shape, transposed: bool, tiles: bool
+        ctx: Any, x: Tensor, weight: Tensor, shape: Shape, transposed: bool, tile: int | None
     ) -> Tensor:
         ctx.shape, ctx.transposed = shape, transposed
-        ctx.form = form = (Tiles if tiles else Product)(shape)
+        ctx.form = form = Product(shape) if tile is None else Tiles(shape, tile)
         weights = form.weights(weight)
         points = form.small(x) if transposed else form.big(x)
         # x and weight are only for gradients of gradients
@@ -175,7 +186,7 @@ class Up(nn.ConvTranspose2d):
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, transposed: bool
 ) -> Tensor:
-    """Convolve by :class:`Convolve`, in the form that :func:`takes_tiles` chooses, and add the
+    """Convolve by :class:`Convolve`, in the form that :func:`choose_tile` chooses, and add the
     bias.
 
     Args:
@@ -185,7 +196,7 @@ def convolve(
         shape: The sizes of both images.
         transposed: Whether the small image is given and the big one wanted.
     """
-    y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, takes_tiles(shape)))
+    y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, choose_tile(shape)))
     return y if bias is None else y + bias[:, None, None]
 
 
