@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -170,12 +171,12 @@ class Tiles:
             padded[:, :, self.columns * side * shape.stride :].zero_()
             windows = self._windows(self._by_phase(padded), p)
             # Neighbours overlap: first the parts that together cover the image, then what reaches
-            # into tiles below, on the right, and both.
+            # into tiles below and on the right. No part is larger than a tile, so that no two
+            # numbers of one are added to the same place at once.
             made = torch.mm(self._maps(big).big.T, part).view(windows.shape)
-            windows[:side, :side].copy_(made[:side, :side])
-            windows[side:, :side].add_(made[side:, :side])
-            windows[:side, side:].add_(made[:side, side:])
-            windows[side:, side:].add_(made[side:, side:])
+            for i, j in product(range(0, p, side), repeat=2):
+                window, found = (one[i : i + side, j : j + side] for one in (windows, made))
+                window.add_(found) if i or j else window.copy_(found)
             big[images].copy_(crop(padded, shape))
         return big.permute(0, 3, 1, 2)
 
