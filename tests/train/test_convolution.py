@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -64,6 +64,7 @@ def with_gradients(made: Tensor, x: Tensor, weight: Tensor, gradient: Tensor) ->
 @FORMS
 @KINDS
 @settings(max_examples=40, deadline=None)
+@example(shape=Shape(2, 5, 7, 3, 1, 1), seed=0, block=tiles.BLOCK)
 @given(shape=SHAPES, seed=st.integers(0, 99), block=st.sampled_from([1, 2000, tiles.BLOCK]))
 def test_output_and_gradients_are_the_direct_convolutions(
     tile: int | None, transposed: bool, shape: Shape, seed: int, block: int
