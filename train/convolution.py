@@ -166,8 +166,8 @@ class Thin:
         return weight[0].flip(1, 2).flatten(1).T
 
     def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
-        taps = (small.T @ big).T.view(1, self.shape.big, KERNEL, KERNEL)
-        return taps.flip(2, 3)
+        taps = (small.T @ big).flip(0).view(1, KERNEL, KERNEL, self.shape.big)
+        return taps.permute(0, 3, 1, 2)
 
     def _windows(self, padded: Tensor) -> Tensor:
         """View ``(N, height, width)`` as each pixel's: ``(N, H, W, 4, 4)``."""
