@@ -241,6 +241,7 @@ class Statistics:
             if is_gone or tar in self._undone
         ]
         self.tars = len(tars) - len(lost)
+        self.has_tars = not np.isin(tars, gone).all()
         return np.concatenate([gone, *lost])
 
     def _image(self, values: Values, name: int) -> int:
