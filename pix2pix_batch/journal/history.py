@@ -275,6 +275,11 @@ class History:
         """How many members of the tar ``name`` failed when it was made last."""
         return self._failed_members.get(name, 0)
 
+    def is_unpacked_to_none(self, name: str) -> bool:
+        """Whether the tar ``name`` was unpacked last and no image of it could be made, so that it
+        may have no directory."""
+        return name in self._unpacked and not self._unpacked[name]
+
     def lacks_outputs(self, name: str, there: Iterable[str]) -> bool:
         """Whether the directory of the tar ``name``, if that was unpacked, has lost an output, or a
         check has found one of them wrong. ``there``: the files in it, by their paths in OUT."""
