@@ -183,8 +183,8 @@ class History:
             name, values = event.name, event.values
             detail = _detail(values.get("stamp", ""), values.get("under", ""))
             self.index.update(name, event.status, detail)
-            if name in self._gone_here:  # a run has found it that did not count all
-                self._note_presence([], [name])
+            if event.is_refused:
+                self._note_found([name])
             if "warning" in values:
                 self._warned.add(hash(name))
             elif self._warned:
@@ -204,10 +204,16 @@ class History:
         elif isinstance(event, Claimed):
             for name in event.names:
                 self.index.claim(name)
+            self._note_found(event.names)
         elif isinstance(event, Begun | Counted):
             self.input_count.note(event)
             if isinstance(event, Counted) and isinstance(event.gone, list):
                 self._note_presence(event.gone, event.back)
+
+    def _note_found(self, names: Sequence[str]) -> None:
+        """By a run, which need not have counted all inputs."""
+        if self._gone_here and (back := self._gone_here.intersection(names)):
+            self._note_presence([], list(back))
 
     def _note_presence(self, gone: Sequence[str], back: Sequence[str]) -> None:
         for status, names in ((GONE, gone), (DONE, back)):
