@@ -21,11 +21,12 @@ from convert import ISAS
 from measure import alone, machine, table
 
 from pix2pix_batch.inference import freed_memory
-from pix2pix_batch.train.convolution import Convolve, takes_tiles
+from pix2pix_batch.train.convolution import TILES, Convolve, choose_tile
 from pix2pix_batch.train.tiles import Shape
 
 WIDTHS = [64, 128, 256, 512, 512, 512, 512, 512]
 RUNS = 3
+FORMS = {None: "product", **{side: f"tiles of {side}" for side in TILES}}
 
 
 def layers(batch: int) -> dict[str, tuple[Shape, bool]]:
@@ -57,13 +58,13 @@ def measure(batch: int, threads: int) -> list[list[str]]:
         def plain(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
             return direct(x, w, None, shape.stride, 1)  # noqa: B023
 
-        def by(tiles: bool) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-            return lambda x, w: Convolve.apply(x, w, shape, transposed, tiles)  # noqa: B023
+        def by(tile: int | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+            return lambda x, w: Convolve.apply(x, w, shape, transposed, tile)  # noqa: B023
 
         found = [spent(plain, x, weight, gradient, torch.contiguous_format, threads)]
-        for call in (plain, by(False), by(True)):
+        for call in (plain, *map(by, FORMS)):
             found.append(spent(call, x, weight, gradient, torch.channels_last, threads))
-        taken = "tiles" if takes_tiles(shape) else "product"
+        taken = FORMS[choose_tile(shape)]
         rows.append([name, *(f"{ms:.1f}" for ms in found), taken])
     return rows
 
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    columns = ["layer", "oneDNN, NCHW", "oneDNN, channels last", "product", "tiles", "taken"]
+    columns = ["layer", "oneDNN, NCHW", "oneDNN, channels last", *FORMS.values(), "taken"]
     print(f"{machine()}; batch {arguments.batch}, {arguments.threads} threads, fp32, ms")
     for isa in arguments.isa:
         os.environ.update(ISAS[isa])

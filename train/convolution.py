@@ -14,18 +14,21 @@ its input gradient   given       wanted      given
 weight gradients     given       given       wanted
 ===================  ==========  ==========  =======
 
-So three functions serve both kinds of layer and both directions, each in two forms:
+So three functions serve both kinds of layer and both directions, each in three forms:
 
 *product*: one matrix product with the patches of the big image (im2col), for layers of few
 pixels, whose time is that of reading their weights, and for those of few channels.
 
-*tiles*: Winograd's minimal filtering (Lavin and Gray 2016, arXiv 1509.09308) on tiles of 3x3
-pixels of the small image. A 4x4 kernel of stride 2 is four kernels of 2x2 on the four phases of
-the big image, and F(3x3, 2x2) needs 16 products a channel where the definition has 36; one of
-stride 1 needs 36 where it has 144, F(3x3, 4x4). The gradient of the weights is the same
-algorithm transposed.
+*tiles*: Winograd's minimal filtering (Lavin and Gray 2016, arXiv 1509.09308) on tiles of 4x4
+pixels of the small image, or of 2x2 where there are few pixels, whose weights need fewer points. A
+4x4 kernel of stride 2 is four kernels of 2x2 on the four phases of the big image, and F(4x4, 2x2)
+needs 25 products a channel where the definition has 64, F(2x2, 2x2) 9 for 16; one of stride 1
+needs 49 where it has 256, F(4x4, 4x4). The gradient of the weights is the same algorithm
+transposed.
 
-:func:`takes_tiles` decides between them by shapes alone, so that a run does the same each time.
+*thin*: one product with the pixels of the big image, for a small image of one channel.
+
+:func:`choose_tile` decides between them by shapes alone, so that a run does the same each time.
 All images are channels last. What is rounded otherwise than in a direct sum is some 1e-6 of the
 result's size (measured by the tests), a thousandth of what TF32 rounds.
 """
@@ -35,28 +38,46 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.tiles import KERNEL, PADDING, Shape, Tiles, crop, pad
 
-MOVED = 60
+TILES = (4, 2)
+"""Pixels along a tile's side that there are to choose from: few products, or few points of
+weights."""
+MOVED = 40
 """What it costs to bring one number to a form's points or patches, in multiplications.
 
-Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon, kept to AVX2: above 53, for
-tiles did not pay in the discriminator's first layer, and below 110, for they did in the
-decoder's wide ones and four images.
+Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon, kept to AVX2: 28 to 48 take
+the fastest forms. Less would take tiles in the encoder's first layer, where they do not pay; more
+would take those of 2x2 in the decoder's layer of 16x16 pixels and four images.
 """
 
 
-def takes_tiles(shape: Shape) -> bool:
-    """Whether tiles are the faster form: by the products they save and the numbers they move."""
-    rows, columns = shape.tiles
-    tiles, pixels = shape.images * rows * columns, shape.images * shape.height * shape.width
-    weights, patch = shape.small * shape.channels, KERNEL**2 * shape.big
-    moved = tiles * (shape.small + shape.channels) + weights
-    in_tiles = shape.points**2 * (tiles * weights + MOVED * moved)
-    return in_tiles < pixels * patch * (shape.small + MOVED)
+def choose_tile(shape: Shape) -> int | None:
+    """The side of the tiles that are fastest, by the products they save and the numbers they move;
+    ``None`` where one product is faster."""
+    if is_thin(shape):
+        return None
+    pixels = shape.images * shape.height * shape.width
+    costs: dict[int | None, int] = {
+        None: pixels * KERNEL**2 * shape.big * (shape.small + MOVED),
+        **{side: _cost(Tiles(shape, side)) for side in TILES},
+    }
+    return min(costs, key=costs.__getitem__)
+
+
+def is_thin(shape: Shape) -> bool:
+    """Whether it is a discriminator's last layer, which has a form of its own."""
+    return shape.small == 1 and shape.stride == 1
+
+
+def _cost(form: Tiles) -> int:
+    weights = form.shape.small * form.shape.channels
+    moved = form.count * (form.shape.small + form.shape.channels) + weights
+    return form.points**2 * (form.count * weights + MOVED * moved)
 
 
 class Product:
@@ -108,15 +129,63 @@ class Product:
         return weights.permute(0, 3, 1, 2)
 
 
+class Thin:
+    """Pixels of the big image, and 16 values of a small image of one channel: those that a pixel
+    has a part in. Stride 1. What is gathered has 16 channels, and not 16 times as many as the big
+    image's."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def big(self, x: Tensor) -> Tensor:
+        """The pixels of the big image: ``(N, B, H, W)`` to ``(N * H * W, B)``."""
+        return x.permute(0, 2, 3, 1).reshape(-1, self.shape.big)
+
+    def big_of(self, small: Tensor, weights: Tensor) -> Tensor:
+        x = (small @ weights).view(self.shape.images, *self.shape.sides, self.shape.big)
+        return x.permute(0, 3, 1, 2)
+
+    def small(self, x: Tensor) -> Tensor:
+        """What each pixel of the big image has a part in: ``(N, 1, h, w)`` to ``(N * H * W,
+        16)``."""
+        padded = F.pad(x[:, 0], [KERNEL - 1 - PADDING] * 4)
+        return self._windows(padded).reshape(-1, KERNEL**2)
+
+    def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
+        n, height, width, margin = *self.shape[:3], KERNEL - 1 - PADDING
+        values = (big @ weights.T).view(n, *self.shape.sides, KERNEL, KERNEL)
+        padded = values.new_zeros(n, height + 2 * margin, width + 2 * margin)
+        rows, columns = self.shape.sides
+        for i in range(KERNEL):
+            for j in range(KERNEL):
+                padded[:, i : i + rows, j : j + columns].add_(values[..., i, j])
+        return padded[:, None, margin : margin + height, margin : margin + width].contiguous()
+
+    def weights(self, weight: Tensor) -> Tensor:
+        """The weights from the last tap to the first: ``(1, B, 4, 4)`` to ``(16, B)``."""
+        return weight[0].flip(1, 2).flatten(1).T
+
+    def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
+        taps = (small.T @ big).T.view(1, self.shape.big, KERNEL, KERNEL)
+        return taps.flip(2, 3)
+
+    def _windows(self, padded: Tensor) -> Tensor:
+        """View ``(N, height, width)`` as each pixel's: ``(N, H, W, 4, 4)``."""
+        return padded.unfold(1, KERNEL, 1).unfold(2, KERNEL, 1)
+
+
 class Convolve(torch.autograd.Function):
     """A convolution or, ``transposed``, its transpose, whose ``x`` is the small image."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, shape: Shape, transposed: bool, tiles: bool
+        ctx: Any, x: Tensor, weight: Tensor, shape: Shape, transposed: bool, tile: int | None
     ) -> Tensor:
         ctx.shape, ctx.transposed = shape, transposed
-        ctx.form = form = (Tiles if tiles else Product)(shape)
+        form: Product | Thin | Tiles = Product(shape) if tile is None else Tiles(shape, tile)
+        if tile is None and is_thin(shape):
+            form = Thin(shape)
+        ctx.form = form
         weights = form.weights(weight)
         points = form.small(x) if transposed else form.big(x)
         # x and weight are only for gradients of gradients
@@ -152,8 +221,7 @@ class Down(nn.Conv2d):
         weight = self.weight  # once: spectral norm goes on each time that it is asked for
         stride = self.stride[0]
         height, width = (side + 2 * PADDING - KERNEL + stride for side in x.shape[2:])
-        fitting = fits(self, x, weight) and not (height % stride or width % stride)
-        if not fitting or self.out_channels == 1:  # one channel: nothing for a product to share
+        if not fits(self, x, weight) or height % stride or width % stride:
             return self._conv_forward(x, weight, self.bias)
         sides = height // stride, width // stride
         shape = Shape(len(x), *sides, self.in_channels, self.out_channels, stride)
@@ -175,7 +243,7 @@ class Up(nn.ConvTranspose2d):
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, transposed: bool
 ) -> Tensor:
-    """Convolve by :class:`Convolve`, in the form that :func:`takes_tiles` chooses, and add the
+    """Convolve by :class:`Convolve`, in the form that :func:`choose_tile` chooses, and add the
     bias.
 
     Args:
@@ -185,7 +253,7 @@ def convolve(
         shape: The sizes of both images.
         transposed: Whether the small image is given and the big one wanted.
     """
-    y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, takes_tiles(shape)))
+    y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, choose_tile(shape)))
     return y if bias is None else y + bias[:, None, None]
 
 

@@ -55,7 +55,8 @@ class PatchGAN(nn.Module):
             modules.append(Down(before, width, kernel, stride, padding, bias=bias or i == 0))
             if i > 0 and norm != "none":
                 modules.append(NORMS[norm](width))
-            modules.append(nn.LeakyReLU(LEAKY_SLOPE))
+            # in place: no gradient needs what it was
+            modules.append(nn.LeakyReLU(LEAKY_SLOPE, inplace=True))
             before = width
         modules.append(Down(before, 1, kernel, 1, padding, bias=True))
         self.layers = nn.Sequential(*modules)

@@ -298,6 +298,7 @@ class Trainer:
         return greatest > 0
 
     def _report(self, watcher: Watcher, meter: Meter, stop: StopRequest) -> None:
+        meter.stop()
         losses = average_values(self.accelerator, meter.means())
         if not self.accelerator.is_main_process:
             return
@@ -325,10 +326,7 @@ class Trainer:
 
     def _save(self, meter: Meter | None) -> None:
         """``meter``: where it holds losses that are not recorded yet."""
-        left = meter and {
-            "steps": meter.steps,
-            "sums": average_values(self.accelerator, meter.sums),
-        }
+        left = meter and meter.state(average_values(self.accelerator, meter.sums))
         if self.accelerator.is_main_process:
             state: dict[str, Any] = {
                 "step": self.step_count,

@@ -36,12 +36,15 @@ class Meter:
     """Means of the losses since the last record, and where the time went since it was made."""
 
     def __init__(self, before: dict[str, Any] | None = None) -> None:
-        """``before``: ``steps`` and ``sums`` that a stopped run left."""
-        self.start = time.monotonic()
-        self.waited = 0.0
-        self.timed = 0
-        self.steps: int = before["steps"] if before else 0
-        self.sums: dict[str, float] = dict(before["sums"]) if before else {}
+        """``before``: what a stopped run left, as :meth:`state` has it; earlier versions left no
+        times."""
+        left = before or {}
+        self.start = time.monotonic() - left.get("seconds", 0.0)
+        self._end: float | None = None
+        self.waited: float = left.get("waited", 0.0)
+        self.timed: int = left.get("timed", 0)
+        self.steps: int = left.get("steps", 0)
+        self.sums: dict[str, float] = dict(left.get("sums", {}))
 
     @contextmanager
     def time_waiting(self) -> Iterator[None]:
@@ -61,5 +64,14 @@ class Meter:
     def means(self) -> dict[str, float]:
         return {name: value / self.steps for name, value in self.sums.items()}
 
+    def stop(self) -> None:
+        """What comes now is no step."""
+        self._end = time.monotonic()
+
     def seconds(self) -> float:
-        return max(time.monotonic() - self.start, 1e-9)
+        return max((self._end or time.monotonic()) - self.start, 1e-9)
+
+    def state(self, sums: dict[str, float]) -> dict[str, Any]:
+        """What a run that is stopped leaves. ``sums``: the mean ones of all processes."""
+        times = {"timed": self.timed, "seconds": self.seconds(), "waited": self.waited}
+        return {"steps": self.steps, "sums": sums, **times}

@@ -26,8 +26,9 @@ WIDTH = 1200
 COLUMNS = 4
 """Charts in a row."""
 
-UNDECIDED = {"vanilla": "0.69", "lsgan": "0.25", "hinge": "1"}
-"""What D loses that gives true and made images the same logits, the best ones for both."""
+UNDECIDED = {"vanilla": 0.69, "lsgan": 0.25, "hinge": 1.0}
+"""What D loses that gives true and made images the same logits, the best ones for both; at each of
+its scales."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def explain_figures(recipe: Recipe) -> dict[str, str]:
 
 def explain_losses(recipe: Recipe) -> dict[str, str]:
     """What the losses of a recipe mean, with their weights."""
-    undecided = UNDECIDED.get(recipe.gan_mode)
-    near = f"; near {undecided} it cannot, near 0 it has won" if undecided else ""
+    undecided = UNDECIDED.get(recipe.gan_mode, 0) * recipe.scales
+    near = f"; near {undecided:g} it cannot, near 0 it has won" if undecided else ""
     squares = f"averages of squares of {recipe.l1_pixels} pixels a side"
     meanings = {
         "d": f"how well the discriminator tells targets from outputs ({recipe.gan_mode}){near}",

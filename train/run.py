@@ -147,6 +147,8 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
             f"note: {trainer.run.checkpoints / 'best.pt'} is gone or damaged, so that there is no "
             f"bundle of step {best['step']:,.0f}, which had the least error; all else is whole"
         )
+    if changed := trainer.run.describe_changed_data(trainer.data.parts):
+        print_message(f"note: {changed}")
     if best is None:
         print_message("note: the run ended before its first figures, so that it has no report")
     else:

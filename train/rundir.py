@@ -132,11 +132,21 @@ class RunDirectory:
             return "the learning rate falls accordingly"
         if self._model_step() == step:
             raise InputError(
-                f"{self.path}: is finished, after {format_count(step, 'step')}, and is past that "
-                f"already: {'; '.join(changes)} ({format_count(last, 'step')}). Nothing was "
-                "changed; it goes on with more epochs only"
+                f"{self.path}: is finished, after {format_count(step, 'step')}, and is to have "
+                f"{last:,}: {'; '.join(changes)}. Nothing was changed; it goes on only with epochs "
+                "that make more steps"
             )
         return f"the run is past that already and ends after step {step:,}"
+
+    def describe_changed_data(self, parts: Sequence[Part]) -> str:
+        """That the data is not what the run began with; empty where it is."""
+        with suppress(InputError):  # of files that are gone
+            if read_run(self.path / RECIPE)["data"] == signature.data_signature(parts):
+                return ""
+        return (
+            "the data has changed since the run began, which read some files before that and some "
+            "after; train anew if that was not meant"
+        )
 
     def _model_step(self) -> int | None:
         """The step that the run's model is of; ``None`` where there is none, or a damaged one,

@@ -2,12 +2,16 @@
 
 Lavin and Gray 2016, arXiv 1509.09308: a tile's outputs are few products of transformed inputs and
 transformed weights. :class:`Tiles` goes to where these products are, and by the transposed maps,
-which the other direction takes, back from there.
+which the other direction takes, back from there. A transform is one small matrix times many
+columns: a matrix product of BLAS takes both axes in one pass over memory, where sums of slices
+take many.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +19,17 @@ import torch
 from torch import Tensor
 
 KERNEL, PADDING = 4, 1
-TILE = 3
-"""Pixels of the small image along a tile's side."""
 
-POINTS: dict[int, tuple[float, ...]] = {2: (0, 1, -1), 4: (0, 0.75, -0.75, 1.5, -1.5)}
-"""Where the polynomials are evaluated, beside infinity, by the taps of a phase's kernel. Opposite
-points share half of their sums. For four taps 3/4 and 3/2 round half as much as 1 and 2 do."""
+POINTS: dict[int, tuple[float, ...]] = {
+    3: (1, -1),
+    5: (0.5, -0.5, 1.25, -1.25),
+    7: (0.25, -0.25, 0.875, -0.875, 2, -2),
+}
+"""Where the polynomials are evaluated, beside infinity, by how many points there are. Of the
+multiples of 1/8 up to 3, these round least (2 and 5 times as much as three points do)."""
+BLOCK = 1 << 20
+"""Numbers that are transformed at a time, if they are of several images: so few that they stay in
+the cache."""
 
 
 class Transforms(NamedTuple):
@@ -28,24 +37,37 @@ class Transforms(NamedTuple):
 
     big: np.ndarray  # B, (points, points)
     weights: np.ndarray  # G, (points, taps)
-    small: np.ndarray  # A, (TILE, points)
+    small: np.ndarray  # A, (side, points)
 
 
-@lru_cache(maxsize=4)
-def transforms(taps: int) -> Transforms:
-    """Toom-Cook's matrices for ``TILE`` outputs of a filter of ``taps`` (Lavin and Gray)."""
-    points = np.array(POINTS[taps])
+def transforms(side: int, taps: int) -> Transforms:
+    """Toom-Cook's matrices for ``side`` outputs of a filter of ``taps`` (Lavin and Gray)."""
+    points = np.array(POINTS[side + taps - 1])
     count = len(points)
-    assert count == TILE + taps - 2
-    big, weights, small = (np.zeros((count + 1, n)) for n in (count + 1, taps, TILE))
+    big, weights, small = (np.zeros((count + 1, n)) for n in (count + 1, taps, side))
     for i, point in enumerate(points):
         others = np.delete(points, i)
         big[i, :count] = np.poly(others)[::-1]
         weights[i] = point ** np.arange(taps) / np.prod(point - others)
-        small[i] = point ** np.arange(TILE)
+        small[i] = point ** np.arange(side)
     big[count] = np.poly(points)[::-1]
     weights[count, -1] = small[count, -1] = 1
     return Transforms(big, weights, small.T)
+
+
+class Maps(NamedTuple):
+    """Matrices that bring both dimensions at once to the points; their transposes lead back."""
+
+    big: Tensor  # (points**2, points**2)
+    weights: Tensor  # (points**2, taps**2)
+    small: Tensor  # (points**2, side**2)
+
+
+@lru_cache(maxsize=16)
+def maps(side: int, taps: int, dtype: torch.dtype) -> Maps:
+    """The :func:`transforms` along height and width together."""
+    big, weights, small = transforms(side, taps)
+    return Maps(*(torch.tensor(np.kron(m, m)).to(dtype) for m in (big, weights, small.T)))
 
 
 class Shape(NamedTuple):
@@ -65,14 +87,6 @@ class Shape(NamedTuple):
         return KERNEL // self.stride
 
     @property
-    def points(self) -> int:
-        return TILE + self.taps - 1
-
-    @property
-    def tiles(self) -> tuple[int, int]:
-        return -(-self.height // TILE), -(-self.width // TILE)
-
-    @property
     def sides(self) -> tuple[int, int]:
         """The height and width of the big image."""
         taps = KERNEL - 2 * PADDING - self.stride
@@ -82,85 +96,6 @@ class Shape(NamedTuple):
     def channels(self) -> int:
         """The channels of all phases of the big image together."""
         return self.stride**2 * self.big
-
-
-# Sums of slices, with as few passes over memory as there are
-
-
-Term = tuple[float, Tensor]
-
-
-def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
-    """Add up factors times tensors.
-
-    Args:
-        terms: The factors and tensors.
-        out: Is written.
-        onto: Whether the sum is added to what ``out`` holds.
-
-    Returns:
-        ``out``.
-    """
-    terms = [term for term in terms if term[0]]
-    if not onto:
-        plain = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
-        if plain is None:
-            factor, tensor = terms.pop()
-            torch.mul(tensor, factor, out=out)
-        else:
-            _, tensor = terms.pop(plain)
-            if terms:
-                factor, other = terms.pop()
-                torch.add(tensor, other, alpha=factor, out=out)
-            else:
-                out.copy_(tensor)
-    for factor, tensor in terms:
-        out.add_(tensor, alpha=factor)
-    return out
-
-
-def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> None:
-    """Compute ``out[i]`` as the sum of ``matrix[i, j] * given[j]``; opposite points share their
-    sums.
-
-    Args:
-        matrix: ``(points, taps)``.
-        given: A tensor for each column.
-        out: A tensor for each row, which is written.
-    """
-    last = len(out) - 1
-    for i in (0, last):
-        add_up(list(zip(matrix[i].tolist(), given, strict=True)), out[i])
-    for i in range(1, last, 2):
-        even, odd = (matrix[i] + matrix[i + 1]) / 2, (matrix[i] - matrix[i + 1]) / 2
-        scale = odd[np.flatnonzero(odd)[-1]]
-        parts = []
-        for row in (even, odd / scale):
-            terms = [(f, t) for f, t in zip(row.tolist(), given, strict=True) if f]
-            if len(terms) == 1 and terms[0][0] == 1:
-                parts.append(terms[0][1])
-            else:
-                parts.append(add_up(terms, torch.empty(terms[0][1].shape, dtype=given[0].dtype)))
-        torch.add(parts[0], parts[1], alpha=scale, out=out[i])
-        torch.add(parts[0], parts[1], alpha=-scale, out=out[i + 1])
-
-
-def pair_opposites(given: list[Tensor]) -> list[Tensor]:
-    """Sums and differences of what stands at opposite points."""
-    last = len(given) - 1
-    paired = [given[0]]
-    for i in range(1, last, 2):
-        paired += [given[i] + given[i + 1], given[i] - given[i + 1]]
-    return [*paired, given[last]]
-
-
-def from_points(matrix: np.ndarray) -> np.ndarray:
-    """Change ``matrix`` so that it takes inputs of :func:`pair_opposites`."""
-    paired = matrix.copy()
-    for i in range(1, matrix.shape[1] - 1, 2):
-        paired[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
-        paired[:, i + 1] = (matrix[:, i] - matrix[:, i + 1]) / 2
-    return paired
 
 
 def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
@@ -192,131 +127,128 @@ def crop(x: Tensor, shape: Shape) -> Tensor:
     return x[..., PADDING : PADDING + h, PADDING : PADDING + w, :]
 
 
-def _padded_sides(shape: Shape) -> tuple[int, int]:
-    return tuple(shape.stride * (TILE * n + shape.taps - 1) for n in shape.tiles)  # type: ignore[return-value]
+def _multiply(one: Tensor, other: Tensor) -> Tensor:
+    """Multiply the matrices of each point.
 
-
-def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> None:
-    count = given[0].shape[dim]
-    out.narrow(dim, TILE * count, out.shape[dim] - TILE * count).zero_()
-    for i, row in enumerate(matrix.tolist()):
-        index = [slice(None)] * out.ndim
-        index[dim] = slice(i, i + TILE * (count - 1) + 1, TILE)
-        add_up(list(zip(row, given, strict=True)), out[tuple(index)], onto=i >= TILE)
+    The last point by itself: their number is odd, and BLAS gives each thread whole products of a
+    batch.
+    """
+    products = one.new_empty(*one.shape[:2], other.shape[2])
+    torch.bmm(one[:-1], other[:-1], out=products[:-1])
+    torch.mm(one[-1], other[-1], out=products[-1])
+    return products
 
 
 class Tiles:
-    """The arrays of a convolution at points of tiles, where products are cheaper.
+    """The arrays of a convolution at points of tiles, where products are cheaper."""
 
-    One image is taken after the other, so that intermediate results stay in the cache.
-    """
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    def __init__(self, shape: Shape, side: int) -> None:
+        """``side``: pixels of the small image along a tile's side."""
+        self.shape, self.side = shape, side
+        self.points = side + shape.taps - 1
+        self.rows, self.columns = -(-shape.height // side), -(-shape.width // side)
+        self.count = shape.images * self.rows * self.columns
 
     def big(self, x: Tensor) -> Tensor:
         """Transform the big image: ``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``."""
-        shape = self.shape
-        s, p, n = shape.stride, shape.points, shape.images
-        height, width = _padded_sides(shape)
-        rows, columns = shape.tiles
-        matrix = transforms(shape.taps).big
-        between = x.new_empty(p, rows, s, width // s, s * shape.big)
-        points = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
-        for i in range(n):
-            image = pad(x[i : i + 1], PADDING, height, width)
-            image = image.view(height // s, s, width // s, s * shape.big)
-            to_points(matrix, [image[k::TILE][:rows] for k in range(p)], list(between.unbind(0)))
-            to_points(
-                matrix,
-                [between[:, :, :, k::TILE][:, :, :, :columns] for k in range(p)],
-                [points[:, k, i].transpose(2, 3) for k in range(p)],
-            )
-        return points.view(p * p, n * rows * columns, shape.channels)
+        shape, p = self.shape, self.points
+        height, width = self._padded_sides()
+        points = x.new_empty(p * p, self.count * shape.channels)
+        for images, part in self._blocks(points, shape.channels):
+            image = self._by_phase(pad(x[images], PADDING, height, width))
+            torch.mm(self._maps(x).big, self._windows(image, p).reshape(p * p, -1), out=part)
+        return points.view(p * p, self.count, shape.channels)
 
     def big_of(self, small: Tensor, weights: Tensor) -> Tensor:
         """The big image, ``(N, B, H, W)``, by the transposed map of :meth:`big`."""
-        shape = self.shape
-        s, p, n = shape.stride, shape.points, shape.images
-        height, width = _padded_sides(shape)
-        rows, columns = shape.tiles
-        matrix = from_points(transforms(shape.taps).big.T)
-        v = torch.bmm(small, weights).view(p, p, n, rows, columns, s, s * shape.big)
-        between = v.new_empty(p, rows, s, width // s, s * shape.big)
-        image = v.new_empty(height // s, s, width // s, s * shape.big)
-        big = v.new_empty(n, *shape.sides, shape.big)
-        for i in range(n):
-            _overlap(
-                matrix, pair_opposites([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3
-            )
-            _overlap(matrix, pair_opposites(list(between.unbind(0))), image, 0)
-            big[i].copy_(crop(image.view(height, width, shape.big), shape))
+        shape, p, side = self.shape, self.points, self.side
+        height, width = self._padded_sides()
+        products = _multiply(small, weights).view(p * p, -1)
+        big = products.new_empty(shape.images, *shape.sides, shape.big)
+        for images, part in self._blocks(products, shape.channels):
+            padded = big.new_empty(len(big[images]), height, width, shape.big)
+            padded[:, self.rows * side * shape.stride :].zero_()
+            padded[:, :, self.columns * side * shape.stride :].zero_()
+            windows = self._windows(self._by_phase(padded), p)
+            # Neighbours overlap: first the parts that together cover the image, then what reaches
+            # into tiles below and on the right. No part is larger than a tile, so that no two
+            # numbers of one are added to the same place at once.
+            made = torch.mm(self._maps(big).big.T, part).view(windows.shape)
+            for i, j in product(range(0, p, side), repeat=2):
+                window, found = (one[i : i + side, j : j + side] for one in (windows, made))
+                window.add_(found) if i or j else window.copy_(found)
+            big[images].copy_(crop(padded, shape))
         return big.permute(0, 3, 1, 2)
 
     def small(self, x: Tensor) -> Tensor:
         """Transform the small image: ``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
-        shape = self.shape
-        p, n = shape.points, shape.images
-        rows, columns = shape.tiles
-        matrix = transforms(shape.taps).small.T
-        between = x.new_empty(p, rows, columns * TILE, shape.small)
-        points = x.new_empty(p, p, n, rows, columns, shape.small)
-        for i in range(n):
-            image = pad(x[i : i + 1], 0, rows * TILE, columns * TILE)[0]
-            to_points(matrix, [image[k::TILE] for k in range(TILE)], list(between.unbind(0)))
-            to_points(
-                matrix,
-                [between[:, :, k::TILE] for k in range(TILE)],
-                [points[:, k, i] for k in range(p)],
-            )
-        return points.view(p * p, n * rows * columns, shape.small)
+        shape, p, side = self.shape, self.points, self.side
+        height, width = self.rows * side, self.columns * side
+        points = x.new_empty(p * p, self.count * shape.small)
+        whole = x.shape[2:] == (height, width)
+        for images, part in self._blocks(points, shape.small):
+            image = x[images].permute(0, 2, 3, 1) if whole else pad(x[images], 0, height, width)
+            windows = self._windows(image.unsqueeze(2), side)
+            torch.mm(self._maps(x).small, windows.reshape(side * side, -1), out=part)
+        return points.view(p * p, self.count, shape.small)
 
     def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
         """The small image, ``(N, S, h, w)``, by the transposed map of :meth:`small`."""
-        shape = self.shape
-        p, n = shape.points, shape.images
-        rows, columns = shape.tiles
-        matrix = from_points(transforms(shape.taps).small).tolist()
-        m = torch.bmm(big, weights.transpose(1, 2)).view(p, p, n, rows, columns, shape.small)
-        between = m.new_empty(p, rows, shape.width, shape.small)
-        small = m.new_empty(n, shape.height, shape.width, shape.small)
-        for i in range(n):
-            opposites = pair_opposites([m[:, k, i] for k in range(p)])
-            for k, row in enumerate(matrix):
-                out = between[:, :, k::TILE]
-                add_up(
-                    [(f, x[:, :, : out.shape[2]]) for f, x in zip(row, opposites, strict=True)], out
-                )
-            opposites = pair_opposites(list(between.unbind(0)))
-            for k, row in enumerate(matrix):
-                out = small[i, k::TILE]
-                add_up([(f, x[: out.shape[0]]) for f, x in zip(row, opposites, strict=True)], out)
-        return small.permute(0, 3, 1, 2)
+        shape, p, side = self.shape, self.points, self.side
+        products = _multiply(big, weights.transpose(1, 2)).view(p * p, -1)
+        height, width = self.rows * side, self.columns * side
+        small = products.new_empty(shape.images, height, width, shape.small)
+        for images, part in self._blocks(products, shape.small):
+            windows = self._windows(small[images].unsqueeze(2), side)
+            windows.copy_(torch.mm(self._maps(small).small.T, part).view(windows.shape))
+        return small[:, : shape.height, : shape.width].contiguous().permute(0, 3, 1, 2)
 
     def weights(self, weight: Tensor) -> Tensor:
         """Transform the weights: ``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
         shape = self.shape
-        s, p, r = shape.stride, shape.points, shape.taps
-        w = weight.permute(0, 2, 3, 1).contiguous().view(shape.small, r, s, r, s * shape.big)
-        matrix = transforms(r).weights
-        between = w.new_empty(p, shape.small, s, r, s * shape.big)
-        to_points(matrix, [w[:, k] for k in range(r)], list(between.unbind(0)))
-        points = w.new_empty(p, p, shape.small, s, s * shape.big)
-        to_points(matrix, [between[:, :, :, k] for k in range(r)], [points[:, j] for j in range(p)])
-        return points.view(p * p, shape.small, shape.channels)
+        s, r = shape.stride, shape.taps
+        taps = weight.permute(0, 2, 3, 1).reshape(shape.small, r, s, r, s * shape.big)
+        taps = taps.permute(1, 3, 0, 2, 4).reshape(r * r, -1)
+        return torch.mm(self._maps(taps).weights, taps).view(-1, shape.small, shape.channels)
 
     def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
         """The weights, ``(S, B, 4, 4)``, by the transposed map of :meth:`weights`."""
         shape = self.shape
-        s, p, r = shape.stride, shape.points, shape.taps
-        matrix = from_points(transforms(r).weights.T)
-        u = torch.bmm(small.transpose(1, 2), big).view(p, p, shape.small, s, s * shape.big)
-        between = u.new_empty(p, shape.small, s, r, s * shape.big)
-        opposites = pair_opposites([u[:, j] for j in range(p)])
-        for k, row in enumerate(matrix.tolist()):
-            add_up(list(zip(row, opposites, strict=True)), between[:, :, :, k])
-        weights = u.new_empty(shape.small, r, s, r, s * shape.big)
-        opposites = pair_opposites(list(between.unbind(0)))
-        for k, row in enumerate(matrix.tolist()):
-            add_up(list(zip(row, opposites, strict=True)), weights[:, k])
-        return weights.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
+        s, r = shape.stride, shape.taps
+        products = _multiply(small.transpose(1, 2), big).view(self.points**2, -1)
+        taps = torch.mm(self._maps(products).weights.T, products)
+        weights = taps.view(r, r, shape.small, s, s * shape.big).permute(2, 0, 3, 1, 4)
+        return weights.reshape(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
+
+    def _maps(self, like: Tensor) -> Maps:
+        return maps(self.side, self.shape.taps, like.dtype)
+
+    def _padded_sides(self) -> tuple[int, int]:
+        """The height and width of the big image with all that its tiles reach."""
+        s, around = self.shape.stride, self.shape.taps - 1
+        return s * (self.rows * self.side + around), s * (self.columns * self.side + around)
+
+    def _by_phase(self, image: Tensor) -> Tensor:
+        """View ``(n, H', W', B)`` so that each pixel is one of all column phases, and rows' phases
+        are apart: ``(n, H' / stride, stride, W' / stride, stride * B)``."""
+        n, height, width, channels = image.shape
+        s = self.shape.stride
+        return image.view(n, height // s, s, width // s, s * channels)
+
+    def _windows(self, image: Tensor, size: int) -> Tensor:
+        """View ``(n, height, phases, width, channels)`` as each tile's ``size`` rows and columns:
+        ``(size, size, n, tiles' rows, tiles' columns, phases, channels)``."""
+        n, _, phases, _, channels = image.shape
+        of, row, phase, column, channel = image.stride()
+        sizes = (size, size, n, self.rows, self.columns, phases, channels)
+        down, right = row * self.side, column * self.side
+        return image.as_strided(sizes, (row, column, of, down, right, phase, channel))
+
+    def _blocks(self, points: Tensor, channels: int) -> Iterator[tuple[slice, Tensor]]:
+        """Some images at a time, and their columns of ``points (points**2, N * tiles *
+        channels)``."""
+        images, columns = self.shape.images, self.rows * self.columns * channels
+        step = max(1, BLOCK // (len(points) * columns))
+        for first in range(0, images, step):
+            last = min(first + step, images)
+            yield slice(first, last), points[:, first * columns : last * columns]

@@ -169,10 +169,12 @@ class UNet(Generator):
         embedding = skips[-1].mean(dim=(2, 3))
 
         x = skips.pop()
+        joined = False
         for i in range(a.downs - 1, 0, -1):
-            x = self.up[i](F.relu(x))
+            x = self.up[i](F.relu(x, inplace=joined))
             if i in mask_of:
                 x = x * mask_of[i].to(x.dtype)
             if a.skips:
                 x = torch.cat((skips.pop(), x), dim=1)
-        return torch.tanh(self.up[0](F.relu(x))), embedding
+                joined = True  # a copy, which nothing else needs
+        return torch.tanh(self.up[0](F.relu(x, inplace=joined))), embedding

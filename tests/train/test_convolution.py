@@ -8,13 +8,21 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import BatchNorm, UNet
-from pix2pix_batch.train.convolution import Convolve, Down, Up, takes_tiles, use_own_convolutions
+from pix2pix_batch.train import tiles
+from pix2pix_batch.train.convolution import (
+    TILES,
+    Convolve,
+    Down,
+    Up,
+    choose_tile,
+    use_own_convolutions,
+)
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.tiles import Shape, transforms
 
@@ -27,7 +35,9 @@ SHAPES = st.builds(
     small=st.integers(1, 5),
     stride=st.sampled_from([1, 2]),
 )
-FORMS = pytest.mark.parametrize("tiles", [False, True], ids=["product", "tiles"])
+FORMS = pytest.mark.parametrize(
+    "tile", [None, *TILES], ids=["product", *(f"tiles-of-{side}" for side in TILES)]
+)
 KINDS = pytest.mark.parametrize("transposed", [False, True], ids=["convolution", "transposed"])
 
 
@@ -54,19 +64,20 @@ def with_gradients(made: Tensor, x: Tensor, weight: Tensor, gradient: Tensor) ->
 @FORMS
 @KINDS
 @settings(max_examples=40, deadline=None)
-@given(shape=SHAPES, seed=st.integers(0, 99))
+@example(shape=Shape(2, 5, 7, 3, 1, 1), seed=0, block=tiles.BLOCK)
+@given(shape=SHAPES, seed=st.integers(0, 99), block=st.sampled_from([1, 2000, tiles.BLOCK]))
 def test_output_and_gradients_are_the_direct_convolutions(
-    tiles: bool, transposed: bool, shape: Shape, seed: int
+    tile: int | None, transposed: bool, shape: Shape, seed: int, block: int
 ) -> None:
+    """With one image, some, and all of them in a block."""
     x, weight, gradient = tensors(shape, transposed, torch.float64, seed)
     x, weight = x.requires_grad_(), weight.requires_grad_()
-    ours = Convolve.apply(x, weight, shape, transposed, tiles)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "BLOCK", block)
+        ours = Convolve.apply(x, weight, shape, transposed, tile)
+        found = with_gradients(ours, x, weight, gradient)
     expected = direct(x, weight, shape, transposed)
-    for one, other in zip(
-        with_gradients(ours, x, weight, gradient),
-        with_gradients(expected, x, weight, gradient),
-        strict=True,
-    ):
+    for one, other in zip(found, with_gradients(expected, x, weight, gradient), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
@@ -74,14 +85,14 @@ def test_output_and_gradients_are_the_direct_convolutions(
 @KINDS
 @pytest.mark.parametrize("stride", [1, 2])
 def test_gradients_are_those_of_finite_differences(
-    tiles: bool, transposed: bool, stride: int
+    tile: int | None, transposed: bool, stride: int
 ) -> None:
     """Of first and of second order, which the gradient penalty takes."""
     shape = Shape(1, 4, 2, 1, 2, stride)
     x, weight, _ = tensors(shape, transposed, torch.float64)
 
     def function(x: Tensor, weight: Tensor) -> Tensor:
-        made: Tensor = Convolve.apply(x, weight, shape, transposed, tiles)
+        made: Tensor = Convolve.apply(x, weight, shape, transposed, tile)
         return made
 
     inputs = (x.requires_grad_(), weight.requires_grad_())
@@ -90,8 +101,9 @@ def test_gradients_are_those_of_finite_differences(
 
 
 @KINDS
+@pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_rounding_is_some_millionths(transposed: bool, stride: int) -> None:
+def test_rounding_is_some_millionths(transposed: bool, tile: int, stride: int) -> None:
     """In float32, relative to the whole result; a wrong transform would be off by tenths."""
     shape = Shape(2, 15, 16, 64, 96, stride)
     found = []
@@ -99,7 +111,7 @@ def test_rounding_is_some_millionths(transposed: bool, stride: int) -> None:
         x, weight, gradient = tensors(shape, transposed, dtype)
         x, weight = x.requires_grad_(), weight.requires_grad_()
         made = (
-            Convolve.apply(x, weight, shape, transposed, True)
+            Convolve.apply(x, weight, shape, transposed, tile)
             if dtype == torch.float32
             else direct(x, weight, shape, transposed)
         )
@@ -108,13 +120,14 @@ def test_rounding_is_some_millionths(transposed: bool, stride: int) -> None:
         assert (one - other).norm() < 5e-6 * other.norm()
 
 
+@pytest.mark.parametrize("side", TILES)
 @pytest.mark.parametrize("taps", [2, 4])
-def test_transforms_make_a_filter_of_few_products(taps: int) -> None:
-    """One dimension by hand: three outputs by ``taps + 2`` products."""
-    big, weights, small = transforms(taps)
-    assert len(big) == taps + 2
-    x, kernel = torch.randn(taps + 2).double().numpy(), torch.randn(taps).double().numpy()
-    expected = [sum(kernel[k] * x[i + k] for k in range(taps)) for i in range(3)]
+def test_transforms_make_a_filter_of_few_products(side: int, taps: int) -> None:
+    """One dimension by hand: the outputs of a tile by ``side + taps - 1`` products."""
+    big, weights, small = transforms(side, taps)
+    assert len(big) == side + taps - 1
+    x, kernel = torch.randn(len(big)).double().numpy(), torch.randn(taps).double().numpy()
+    expected = [sum(kernel[k] * x[i + k] for k in range(taps)) for i in range(side)]
     assert small @ ((weights @ kernel) * (big @ x)) == pytest.approx(expected)
 
 
@@ -126,18 +139,21 @@ LAYERS = {  # of the paper's networks at 256x256: height, big and small channels
 
 
 @pytest.mark.parametrize(
-    ("images", "tiled"),
+    ("images", "of_four", "of_two"),
     [
-        (1, {"down.1", "down.2", "up.2", "up.1", "d.3"}),
-        (4, {"down.1", "down.2", "down.3", "up.3", "up.2", "up.1", "d.3"}),
+        (1, {"down.1", "down.2", "up.2", "up.1", "d.3"}, {"down.3", "up.3"}),
+        (4, {"down.1", "down.2", "down.3", "up.3", "up.2", "up.1", "d.3"}, {"up.4"}),
     ],
 )
-def test_tiles_are_taken_where_they_were_measured_faster(images: int, tiled: set[str]) -> None:
+def test_tiles_are_taken_where_they_were_measured_faster(
+    images: int, of_four: set[str], of_two: set[str]
+) -> None:
     found = {
-        name for name, (side, *rest) in LAYERS.items()
-        if takes_tiles(Shape(images, side, side, *rest))
-    }  # fmt: skip
-    assert found == tiled
+        name: choose_tile(Shape(images, side, side, *rest))
+        for name, (side, *rest) in LAYERS.items()
+    }
+    expected = {name: 4 if name in of_four else 2 if name in of_two else None for name in LAYERS}
+    assert found == expected
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix_batch.errors import ImageError, InputError, TrainingError
-from pix2pix_batch.train import stopping
+from pix2pix_batch.train import meter, stopping
 from pix2pix_batch.train.accelerator import make_accelerator
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
@@ -132,7 +134,8 @@ def test_the_loop_is_the_references(pairs: Path, tmp_path: Path) -> None:
         assert list(told.losses[step].values()) == pytest.approx(losses, rel=2e-3, abs=1e-4)
     for name, weight in made.generator.named_parameters():
         moved = (reference.g[name] - first[name]).norm()
-        assert (weight - reference.g[name]).norm() < 0.02 * moved, name
+        # Adam makes of gradients near 0, whose rounding is as large as they are, steps as any.
+        assert (weight - reference.g[name]).norm() < 0.05 * moved, name
 
 
 def test_the_learning_rate_is_constant_then_falls_to_zero() -> None:
@@ -182,10 +185,10 @@ def test_records_hold_the_means_of_their_steps(pairs: Path, tmp_path: Path) -> N
 
 
 def test_a_stopped_run_of_an_earlier_version_has_means_of_what_all_steps_logged() -> None:
-    meter = Meter({"steps": 2, "sums": {"d": 0.0, "gan": 0.0, "l1": 2.0}})
+    left = Meter({"steps": 2, "sums": {"d": 0.0, "gan": 0.0, "l1": 2.0}})
     for losses in ({"l1": 4.0, "grid": 1.0}, {"l1": 2.0, "grid": 1.0}):
-        meter.add(losses)
-    assert meter.means() == {"l1": 2.0}
+        left.add(losses)
+    assert left.means() == {"l1": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -429,6 +432,51 @@ def test_asked_to_stop_at_the_last_step_it_only_has_to_validate(
     assert steps(run) == [3, 6]
     assert [record["step"] for record in records(run)] == [3]
     go_on(few, run, whole("plain"), 6)
+    assert records(run)[-1]["images_per_second"] > 0, "of the steps before it was stopped"
+
+
+def test_validations_are_no_part_of_the_time_of_steps(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step takes a second here, and each validation an hour, also of a run that is stopped."""
+    now = [0.0]
+    monkeypatch.setattr(meter, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Clock(Watcher):
+        def step(self, step: int, losses: dict[str, float]) -> None:
+            now[0] += 1
+            if step == 3 and now[0] < 86_400:
+                signal.raise_signal(signal.SIGTERM)
+
+    def run() -> None:
+        made = trainer(few, tmp_path / "run", every=2)
+        validate = made.validation
+
+        def slow(*arguments: Any) -> Any:
+            now[0] += 3600
+            return validate(*arguments)
+
+        made.validation = slow  # type: ignore[assignment]
+        made.fit(Clock())
+
+    with pytest.raises(stopping.TrainingStopped):
+        run()
+    now[0] += 86_400
+    run()
+    found = {record["step"]: record["images_per_second"] for record in records(tmp_path / "run")}
+    assert found.keys() == {2, 4, 6} and set(found.values()) == {1.0}
+
+
+def test_data_that_changes_during_a_run_is_told(tmp_path: Path) -> None:
+    data = make_pairs(tmp_path / "data", train=4)
+    made = trainer(data, tmp_path / "run", val_fraction=0.25)
+    file = next(path for part in made.data.parts for path in part.files)
+    made.fit()
+    assert made.run.describe_changed_data(made.data.parts) == ""
+    shutil.copy(max(set(data.rglob("*.png")) - {file}), file)
+    assert "has changed since the run began" in made.run.describe_changed_data(made.data.parts)
+    file.unlink()
+    assert "has changed since the run began" in made.run.describe_changed_data(made.data.parts)
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "words"])
@@ -483,12 +531,19 @@ def test_only_the_last_checkpoints_and_the_best_are_kept(
 
 
 def test_the_best_is_of_its_step(pairs: Path, tmp_path: Path) -> None:
-    run, recipe = tmp_path / "run", small(lr=1, lambda_gan=0, norm="none", epochs=1)
+    run, recipe = tmp_path / "run", small(epochs=1)
     made = Trainer(recipe, open_data(pairs, recipe), run, Options("cpu", 1, 10, 0))
+    validate, errors = made.validation, iter([3.0, 2.0, 4.0, 2.0, 5.0, 3.0])
+
+    def judge(*arguments: Any) -> Any:
+        figures, sheet = validate(*arguments)
+        return figures | {"error": next(errors)}, sheet
+
+    made.validation = judge  # type: ignore[assignment]
     made.fit()
     best = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
-    assert best["step"] < 6, "the recipe should not get better and better"
-    assert_equal(best["generator"], weights(run, best["step"]))
+    assert best["step"] == 2
+    assert_equal(best["generator"], weights(run, 2))
 
 
 # What goes wrong

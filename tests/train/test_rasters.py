@@ -379,17 +379,25 @@ PALETTE = np.arange(768, dtype=np.uint16).reshape(3, 256) * 85
 
 
 @pytest.mark.parametrize(
-    ("channels", "values", "told"),
+    ("channels", "taken", "values", "told"),
     [
-        (1, {"photometric": "palette", "colormap": PALETTE}, "has a palette, or white as 0"),
-        (1, {"photometric": "miniswhite"}, "has a palette, or white as 0"),
-        (1, {"bitspersample": 4}, "has samples of fewer than 8 bits"),
-        (3, {"photometric": "icclab"}, "stores colours in another way"),
-        (3, {"photometric": "rgb", "extratags": [(274, 3, 1, 6, True)]}, "is not upright"),
+        (1, 1, {"photometric": "palette", "colormap": PALETTE}, "has a palette, or white as 0"),
+        (1, 3, {"photometric": "palette", "colormap": PALETTE}, "has a palette, or white as 0"),
+        (1, 1, {"photometric": "miniswhite"}, "has a palette, or white as 0"),
+        (1, 1, {"bitspersample": 4}, "has samples of fewer than 8 bits"),
+        (1, 3, {}, "has 1 band, and the recipe takes 3, which is not heeded"),
+        (3, 3, {"photometric": "icclab"}, "stores colours in another way"),
+        (3, 3, {"photometric": "rgb", "extratags": [(274, 3, 1, 6, True)]}, "is not upright"),
+        (3, 3, {"photometric": "rgb", "extratags": [(274, 3, 1, 0, True)]}, "cannot be read as a"),
     ],
 )
 def test_a_target_that_windows_would_change_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, values: Any, told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    channels: int,
+    taken: int,
+    values: Any,
+    told: str,
 ) -> None:
     """As ``convert`` refuses it; below the bound it is read right."""
     monkeypatch.setattr(large_images, "LEAST_BYTES", 0)
@@ -397,10 +405,10 @@ def test_a_target_that_windows_would_change_is_refused(
     (tmp_path / "B").mkdir()
     pixels = np.random.default_rng(0).integers(0, 16, (48, 48, channels), np.uint8)
     tifffile.imwrite(tmp_path / "B" / "1.tif", np.squeeze(pixels), metadata=None, **values)
-    recipe = small(**ELEVATION | {"out_channels": channels}, val_fraction=0)
+    recipe = small(**ELEVATION | {"out_channels": taken}, val_fraction=0)
     with pytest.raises(InputError, match=re.escape(f"1.tif: {told}")):
         open_data(tmp_path, recipe, Tolerance(max_pixels=1000))
-    whole = Reader().image(tmp_path / "B" / "1.tif", channels)
+    whole = Reader().image(tmp_path / "B" / "1.tif", taken)
     assert np.array_equal(open_data(tmp_path, recipe).train[0][2], whole[8:40, 8:40])
 
 

@@ -72,7 +72,8 @@ class GdalRaster:
             self._file = self._open(path)
         self._blocks: BlockChecker | None = None
         try:
-            self._begin(bands)
+            with library.explain_errors("read as a raster"):  # also tags that GDAL does not know
+                self._begin(bands)
             if self._file.driver == "GTiff" and _read_orientation(place, page) != 1:
                 self.warnings.append("its orientation is left out: rasters are read as they lie")
             self._blocks = BlockChecker(self._file, place, self.indexes)
@@ -106,9 +107,13 @@ class GdalRaster:
             self._alpha = colours.index(enums.ColorInterp.alpha) + 1
         names = tuple(description or "" for description in file.descriptions)
         own = [k for k in range(file.count) if k + 1 != self._alpha] if not bands else None
-        self.indexes = choose_bands(names, file.count, own, self.side, bands)
         if self.is_picture:
             self._require_plain_samples()
+            if not bands and self.side.channels not in (file.count, len(own or ())):
+                many = self.side.channels
+                what = f"has {format_count(file.count, 'band')}, and the model takes {many}"
+                raise self._explain_unlike(what, f"with {many}")
+        self.indexes = choose_bands(names, file.count, own, self.side, bands)
         types = [file.dtypes[index - 1] for index in self.indexes]
         for index, kind in zip(self.indexes, types, strict=True):
             require_type(kind, self.side, f"band {index}", remedy_of(self.side))
@@ -128,7 +133,7 @@ class GdalRaster:
         """GDAL leaves samples of a picture as they are that are indices, as it has those of grey
         whose white is 0 too, or that have fewer bits."""
         palette = library.rasterio().enums.ColorInterp.palette
-        for index in self.indexes:
+        for index in self._file.indexes:
             if self._file.tags(index, ns="IMAGE_STRUCTURE").get("NBITS"):
                 raise self._explain_unlike("has samples of fewer than 8 bits", "with 8")
             if self._file.colorinterp[index - 1] == palette:
