@@ -533,6 +533,10 @@ def test_tars_beside_images_are_left_alone(tmp_path: Path, tiny: Path, in_proces
     put(source / "a.png")
     summary = converted(source, tmp_path / "out", tiny, in_process)
     assert (counts(summary), summary.ignored) == ((1, 0, 0), 3)
+    (source / "sub").mkdir()
+    (source / "a.png").rename(source / "sub" / "a.png")
+    told = here(*words(source, tmp_path / "tars", tiny, "--dry-run"))
+    assert "1 file left alone, not tars; IN is one of tars" in told.err + told.out
 
 
 def test_a_tar_that_is_cut_off_fails_alone(tmp_path: Path, tiny: Path, in_process: str) -> None:
