@@ -161,7 +161,10 @@ class ItemSelector:
         summary, retry = self.summary, self.options.retry_failed
         before = history.status_of(item.name, now, self.failure_conditions)
         lacking = history.failed_within(item.name)
-        is_made = before == DONE and self._is_there(item) and self._is_whole(item, history)
+        is_made = before == DONE and (
+            history.is_unpacked_to_none(item.name)
+            or (self._is_there(item) and self._is_whole(item, history))
+        )
         if is_made and not (retry and lacking):
             summary.skipped += self._images(item)
             summary.failed_before += lacking

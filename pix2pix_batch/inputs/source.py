@@ -167,7 +167,7 @@ class InputSource(ABC):
         there."""
         file, mark, _ = pages.split_name(name)
         is_page_unsought = mark and not self.options.has_pages
-        return not is_page_unsought and self.choice.classify_listed(file) == TAKEN
+        return not is_page_unsought and self.choice.classify_path(file, lambda: None) == TAKEN
 
     @property
     def is_remote(self) -> bool:

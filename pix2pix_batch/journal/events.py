@@ -12,6 +12,7 @@ from pix2pix_batch.journal.record import (
     COPY,
     FAILED,
     FOUND_WRONG,
+    QUARANTINED,
     Record,
     parse_line,
     to_line,
@@ -75,6 +76,12 @@ class Recorded:
     def is_found_wrong(self) -> bool:
         """Whether a check has journaled it, and no run."""
         return self.status == FAILED and self.get("reason").startswith(FOUND_WRONG)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a run has journaled that it did not convert the input. What is done may also be
+        journaled by a check, again."""
+        return self.status in (FAILED, QUARANTINED) and not self.is_found_wrong
 
     @property
     def is_copy(self) -> bool:

@@ -183,8 +183,8 @@ class History:
             name, values = event.name, event.values
             detail = _detail(values.get("stamp", ""), values.get("under", ""))
             self.index.update(name, event.status, detail)
-            if name in self._gone_here:  # a run has found it that did not count all
-                self._note_presence([], [name])
+            if event.is_refused:
+                self._note_found([name])
             if "warning" in values:
                 self._warned.add(hash(name))
             elif self._warned:
@@ -204,10 +204,16 @@ class History:
         elif isinstance(event, Claimed):
             for name in event.names:
                 self.index.claim(name)
+            self._note_found(event.names)
         elif isinstance(event, Begun | Counted):
             self.input_count.note(event)
             if isinstance(event, Counted) and isinstance(event.gone, list):
                 self._note_presence(event.gone, event.back)
+
+    def _note_found(self, names: Sequence[str]) -> None:
+        """By a run, which need not have counted all inputs."""
+        if self._gone_here and (back := self._gone_here.intersection(names)):
+            self._note_presence([], list(back))
 
     def _note_presence(self, gone: Sequence[str], back: Sequence[str]) -> None:
         for status, names in ((GONE, gone), (DONE, back)):
@@ -274,6 +280,11 @@ class History:
     def failed_within(self, name: str) -> int:
         """How many members of the tar ``name`` failed when it was made last."""
         return self._failed_members.get(name, 0)
+
+    def is_unpacked_to_none(self, name: str) -> bool:
+        """Whether the tar ``name`` was unpacked last and no image of it could be made, so that it
+        may have no directory."""
+        return name in self._unpacked and not self._unpacked[name]
 
     def lacks_outputs(self, name: str, there: Iterable[str]) -> bool:
         """Whether the directory of the tar ``name``, if that was unpacked, has lost an output, or a

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 10
 NO_IMAGE = "no image suffix"
+NO_TAR = "not tars; IN is one of tars, as it has no image at its top"
 LITTER = "hidden or left there by systems and programs"
 """Why files are left alone."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pix2pix_batch.inputs.choice import EXAMPLES
 from pix2pix_batch.inputs.source import InputSource
-from pix2pix_batch.reporting.console import NO_IMAGE
+from pix2pix_batch.reporting.console import NO_IMAGE, NO_TAR
 from pix2pix_batch.reporting.summary import Summary
 
 
@@ -14,7 +14,8 @@ def count_left_alone(summary: Summary, scan: InputSource) -> None:
     summary.renamed, summary.renames = scan.renamed, scan.renames[:EXAMPLES]
     summary.ignored, summary.others = left.other.count + left.tar.count, left.other.first
     summary.tars_left, summary.tars_left_such = left.tar.count, left.tar.first
-    summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
+    others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
+    summary.others_are = NO_TAR if scan.tars else others_are
     summary.litter += left.litter.count  # beside that of tars
     summary.litter_such = left.litter.first
     summary.excluded += left.excluded.count

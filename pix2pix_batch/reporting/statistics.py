@@ -158,6 +158,7 @@ class Statistics:
                 fresh += not event.is_tar  # whose images have come
             elif isinstance(event, Claimed):
                 self._claimed.update(event.names)
+                self._note_found(event.names)
             elif isinstance(event, Counted):
                 if isinstance(event.gone, list):
                     self._note_presence(event.gone, event.back)
@@ -190,8 +191,8 @@ class Statistics:
         """The digest of its name."""
         name = hash_name(event.name)
         self._claimed.discard(event.name)
-        if name in self._gone_here:  # a run has found it that did not count all
-            self._note_presence([], [event.name])
+        if event.is_refused:
+            self._note_found([event.name])
         self._names.append(name)
         if event.status == GONE:
             self._codes.append(NO_IMAGE)
@@ -221,6 +222,11 @@ class Statistics:
     def _is_copy(self, name: str) -> bool:
         return self.is_dataset and name.endswith(COPY)
 
+    def _note_found(self, names: list[str]) -> None:
+        """By a run, which need not have counted all inputs."""
+        if self._gone_here:
+            self._note_presence([], [name for name in names if hash_name(name) in self._gone_here])
+
     def _note_presence(self, gone: list[str], back: list[str]) -> None:
         self._gone_here.update(map(hash_name, gone))
         self._gone_here.difference_update(map(hash_name, back))
@@ -241,6 +247,7 @@ class Statistics:
             if is_gone or tar in self._undone
         ]
         self.tars = len(tars) - len(lost)
+        self.has_tars = not np.isin(tars, gone).all()
         return np.concatenate([gone, *lost])
 
     def _image(self, values: Values, name: int) -> int:

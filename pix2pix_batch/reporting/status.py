@@ -129,7 +129,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
     total = story.input_count.total
     if missing:
         total = None
-    elif tally.tars:  # a tar's images are counted as they are made
+    elif tally.has_tars:  # a tar's images are counted as they are made
         total = known if story.outcome == Ended.FINISHED else None
     elif total is not None and total < known:  # counted before some of these were there
         total = None

@@ -218,8 +218,8 @@ def _read_records(kept: Path) -> Iterator[Recorded]:
 @dataclass
 class LastRecords:
     """``index``: each input's last status, and the number of that record as its detail; ``since``:
-    of each tar, the number of the first record that came back together with its last one, before
-    which no record is of an image that it still has."""
+    of each tar, the number of the first record that came back together with its last one, or, where
+    it has failed since, of that failure; before it no record is of an image that it still has."""
 
     index: Index = field(default_factory=Index)
     since: dict[str, int] = field(default_factory=dict)
@@ -240,6 +240,8 @@ def _number_last_records(kept: Path) -> LastRecords:
             # As a check of the output restores a tar's record, it comes alone.
             if event.is_tar and (number - first > 1 or not event.values["members"]):
                 last.since[event.name] = first
+            elif event.name in last.since and not (event.is_tar or event.is_found_wrong):
+                last.since[event.name] = number
         elif isinstance(event, Returned):
             first = number
     return last
@@ -276,8 +278,8 @@ def _list_outputs(kept: Path) -> Iterator[Output]:
         path = event.get("output")
         if not path:  # a tar's member: the tar is checked
             continue
-        if event.is_tar and not event.get("hash") and not event.values.get("members"):
-            continue  # unpacked, and no image in it: there may be no directory
+        if event.is_tar and not event.get("hash"):  # unpacked: its members are checked
+            continue
         if last.is_past(number, event.name):
             continue
         if event.status == DONE and last.index.get(event.name) >> DETAIL == number:
@@ -369,11 +371,8 @@ def check_batch(out: str, batch: Batch) -> list[Finding]:
 
 
 def _wrong_tar(out: str, output: Output) -> Finding:
-    """A directory, of an unpacked one, has no hash."""
     if not destination.list_outputs(out).has(output.path):
         return MISSING, "no such file"
-    if not output.hash:
-        return FINE
     found = hashlib.blake2b(digest_size=16)
     try:
         for piece in files.pieces(files.join(out, output.path)):

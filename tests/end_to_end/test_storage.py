@@ -422,10 +422,11 @@ def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:
     assert (out / "shards-0000" / "0" / "0003.json").read_bytes() == b'{"n": 3}'
     assert counts(converted(pattern, out, tiny, in_process, unpack=True, format="jpg")) == (0, 2, 0)
     pack(tmp_path / "none" / "a.tar", {})
-    assert (
-        counts(converted(tmp_path / "none", tmp_path / "o", tiny, in_process, unpack=True))[2] == 0
-    )
-    assert here("status", tmp_path / "o", "--verify").code == 0
+    pack(tmp_path / "none" / "b.tar", {"a.jpg": b"broken"})
+    for expected in ((0, 0, 1), (0, 2, 0)):  # there is no directory that could be missed
+        summary = converted(tmp_path / "none", tmp_path / "o", tiny, in_process, unpack=True)
+        assert counts(summary) == expected
+        assert '"wrong": 0' in here("status", tmp_path / "o", "--verify", "--json").out
     pack(source / "shards-0000.tar", {**samples(0), "0/0001.jpg": b"broken"})
     summary = converted(pattern, out, tiny, in_process, unpack=True, format="jpg")
     assert (summary.converted, summary.failed) == (4, 1)
@@ -532,6 +533,10 @@ def test_tars_beside_images_are_left_alone(tmp_path: Path, tiny: Path, in_proces
     put(source / "a.png")
     summary = converted(source, tmp_path / "out", tiny, in_process)
     assert (counts(summary), summary.ignored) == ((1, 0, 0), 3)
+    (source / "sub").mkdir()
+    (source / "a.png").rename(source / "sub" / "a.png")
+    told = here(*words(source, tmp_path / "tars", tiny, "--dry-run"))
+    assert "1 file left alone, not tars; IN is one of tars" in told.err + told.out
 
 
 def test_a_tar_that_is_cut_off_fails_alone(tmp_path: Path, tiny: Path, in_process: str) -> None:

@@ -176,6 +176,22 @@ def test_what_a_run_of_a_part_misses_is_taken_off_the_total(tmp_path: Path) -> N
     assert counts(read_status(inputs.out)) == (2, 2, 0, 1)
 
 
+def test_tars_are_not_looked_for_beside_images_nor_images_below_tars(tmp_path: Path) -> None:
+    inputs = Inputs(tmp_path)
+    (inputs.root / "t.tar").write_bytes(b"x")
+    (inputs.root / "sub").mkdir()
+    (inputs.out / "sub").mkdir()
+    inputs.write({"sub/good 2": 1})
+    inputs.run()
+    assert counts(read_status(inputs.out)) == (1, 1, 0, 0)
+    inputs.write({"good 1": 1})
+    inputs.run()
+    assert counts(read_status(inputs.out)) == (3, 3, 0, 0)
+    inputs.write({"good 1": 0})
+    inputs.run()
+    assert counts(read_status(inputs.out)) == (3, 3, 0, 0), "sub/good 2.png is there"
+
+
 def test_what_was_gone_is_back_also_if_the_run_that_converts_it_counts_no_inputs(
     tmp_path: Path,
 ) -> None:
@@ -184,7 +200,13 @@ def test_what_was_gone_is_back_also_if_the_run_that_converts_it_counts_no_inputs
     inputs.run()
     inputs.write({"odd 1": 0})
     inputs.run()
-    assert read_status(inputs.out).done == 1
+    for status, reason in (("failed", "its output was missing: no such file"), ("done", "")):
+        journal = Journal(inputs.out, {"input": "in"})
+        journal.add([Record("odd 1.png", status, reason=reason)])  # by a check of the outputs
+        journal.close()
+        assert counts(read_status(inputs.out)) == (1, 1, 0, 0)
+    inputs.run()
+    assert counts(read_status(inputs.out)) == (1, 1, 0, 0)
     inputs.write({"odd 1": 2})
     inputs.run(limit=2)
     assert counts(read_status(inputs.out))[1:] == (2, 0, 1)

@@ -231,8 +231,10 @@ def test_of_a_tar_the_images_count_that_it_had_when_it_was_made_last(tmp_path: P
     assert counts() == (2, 1, 1, 0, 1)
     journal.add(made("s.tar", done("s.tar/a.png"), done("s.tar/b.png"))[-1:])
     assert counts() == (3, 3, 0, 0, 2), "as a check restores what it finds right again"
-    journal.add_event(Counted(1, ["s.tar"]))
+    journal.add_event(Counted(3, ["s.tar"]))
     assert counts() == (1, 1, 0, 0, 1)
+    journal.add([failed("t.tar", "its output was changed: is not the tar the job made", "")])
+    assert counts() == (1, 0, 1, 0, 0), "of no image is known any more that it is left"
     journal.add([done("x.png")])
     journal.add_event(Counted(1, ["t.tar"]))
     assert counts() == (1, 1, 0, 0, 0)

@@ -121,3 +121,19 @@ def test_a_journal_apart_from_its_outputs_is_not_taken_for_out(tmp_path: Path) -
         verify(str(tmp_path))
     assert journal.path.read_bytes() == before
     Journal(tmp_path, JOB).close()  # what the line tells makes no other job
+
+
+def test_images_of_an_unpacked_tar_that_fails_now_are_not_looked_for(tmp_path: Path) -> None:
+    """No run makes them before the tar is mended: they are outdated, with its directory."""
+    image_record = replace(record("t.tar/a.png", image(0)), output="t/a.png")
+    journal = Journal(tmp_path, JOB)
+    journal.add([image_record, Record("t.tar", "done", "1:1", "t", members=1)])
+    (tmp_path / "t").mkdir()
+    journal.close()
+    assert verify(str(tmp_path)).figures()["missing"] == 1
+    journal = Journal(tmp_path, JOB)
+    journal.add([image_record, Record("t.tar", "done", "1:1", "t", members=1)])
+    journal.add([Record("t.tar", "failed", "2:2", reason="is cut off", outdated="t")])
+    journal.close()
+    found = verify(str(tmp_path))
+    assert (found.checked, found.wrong, found.outdated_such) == (0, 0, ["t"])
