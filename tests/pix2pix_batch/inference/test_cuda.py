@@ -362,7 +362,7 @@ def test_batches_are_halved_until_they_fit(
 ) -> None:
     """Where the size is open; a size that was asked for is refused in words."""
     monkeypatch.setattr("pix2pix_batch.inference.engine.CUDA_BATCH", 4)  # 64 of 64x64
-    with fake_cuda(memory=48 << 20):
+    with fake_cuda(memory=32 << 20):
         decision = autotune.autotune(replace(settings, batch_size=None), items(settings))
         assert decision.batch_size in (8, 16, 32)
         open_engine.cache_clear()
