@@ -13,7 +13,13 @@ from pix2pix_batch.generators.layers import Convolution, Join, LayeredDescriptio
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import convolution_rule as rule
 from pix2pix_batch.inference.feature_plan import FeaturePlan, Size, Way, choose_way, plan_features
-from pix2pix_batch.inference.winograd_tiling import BLOCKS, tile, tile_few
+from pix2pix_batch.inference.winograd_tiling import (
+    BLOCKS,
+    FEW_OUTPUTS,
+    OUTPUTS,
+    tile,
+    tile_few,
+)
 
 STANDARD_BATCH = 4
 """Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
@@ -165,17 +171,21 @@ def _count_workspace(architecture: Architecture, size: Size, batch_size: int) ->
     """Numbers in the buffers that the layers use in turn, each as large as the largest wish."""
     largest: Counter[str] = Counter()
     for layer in list_layers(architecture):
-        source, way = layer.input_size(size), rule.choose_way(*layer.on(size))
-        if way == "thin":
+        source, shape = layer.input_size(size), layer.on(size)
+        if rule.is_thin(layer.outputs, layer.transposed):
             largest |= Counter(rule.thin_buffers(layer.outputs, source))
-        elif way == "winograd":
+            continue
+        # Of each way that its kernel's size may decide for, so that a wider generator is never
+        # reckoned to take less.
+        tiles = rule.list_tiles(*shape)
+        if OUTPUTS in tiles:
             tiling = tile((batch_size, *source), layer.transposed, BLOCKS[MOST_TRANSFORMED])
             shapes = tiling.buffers(tiling.block_rows, layer.inputs, layer.outputs)
             largest |= _count_numbers(shapes)
-        elif way == "few-pixel winograd":
+        if FEW_OUTPUTS in tiles:
             few = tile_few((batch_size, *source), layer.transposed)
             largest |= _count_numbers(few.buffers(layer.inputs, layer.outputs))
-        elif way == "patches":
+        if rule.is_patches(*shape):
             largest |= _count_numbers(_list_patch_buffers(layer, source, batch_size))
     return largest.total()
 

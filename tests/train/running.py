@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -73,6 +73,18 @@ def trainer(data: Path, run: Path, *, every: int = 1000, **changes: object) -> T
     AcceleratorState._reset_state(reset_partial_state=True)
     recipe = small(**changes)
     return Trainer(recipe, open_data(data, recipe), run, Options("cpu", every, workers=0))
+
+
+def judge_by(made: Trainer, errors: Iterable[float]) -> None:
+    """Have the first validations find these errors, whatever the CPU's rounding makes of a
+    run."""
+    validate, given = made.validation, iter(errors)
+
+    def judge(*arguments: Any) -> Any:
+        figures, sheet = validate(*arguments)
+        return figures | {"error": next(given, figures["error"])}, sheet
+
+    made.validation = judge  # type: ignore[assignment]
 
 
 def train(data: Path, run: Path, *more: object, **changes: object) -> Ran:

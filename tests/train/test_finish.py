@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,18 @@ from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.train.rundir import recall_init
 from tests.train.reference import encode
-from tests.train.running import make_pairs, records, small, trainer, weights
+from tests.train.running import judge_by, make_pairs, records, small, trainer, weights
+
+BETTER, WORSE = (3.0, 2.0, 1.0), (1.0, 2.0, 3.0)
+"""Errors of a run's validations."""
 
 
-def finished(data: Path, run: Path, **changes: Any) -> tuple[Trainer, list[Path]]:
+def finished(
+    data: Path, run: Path, errors: Sequence[float] = (), **changes: Any
+) -> tuple[Trainer, list[Path]]:
     made = trainer(data, run, every=2, **{"epochs": 1, **changes})
+    if errors:
+        judge_by(made, errors)
     made.fit()
     return made, write_bundles(made)
 
@@ -149,9 +157,7 @@ def test_its_weights_are_the_last_steps(pairs: Path, tmp_path: Path) -> None:
 
 
 def test_an_earlier_step_that_was_better_is_kept_as_well(pairs: Path, tmp_path: Path) -> None:
-    """This recipe gets worse and worse."""
-    changes: dict[str, Any] = {"lr": 1, "lambda_gan": 0, "norm": "none"}
-    _, (model, best) = finished(pairs, tmp_path / "run", **changes)
+    _, (model, best) = finished(pairs, tmp_path / "run", WORSE)
     assert (model.name, best.name) == ("model.safetensors", "best.safetensors")
     found = min(records(tmp_path / "run"), key=lambda record: record["validation"]["error"])
     told = bundle.read_info(best).provenance
@@ -164,7 +170,7 @@ def test_an_earlier_step_that_was_better_is_kept_as_well(pairs: Path, tmp_path: 
 
 
 def test_a_last_step_that_is_the_best_is_kept_once(pairs: Path, tmp_path: Path) -> None:
-    made, paths = finished(pairs, tmp_path / "run", lr=0.1, lambda_gan=0)
+    made, paths = finished(pairs, tmp_path / "run", BETTER)
     assert made.best is not None and made.best["step"] == 6
     assert [path.name for path in paths] == ["model.safetensors"]
 
@@ -173,14 +179,14 @@ def test_the_best_of_a_shorter_run_goes_when_it_is_not_the_best(
     pairs: Path, tmp_path: Path
 ) -> None:
     stale = tmp_path / "run" / "best.safetensors"
-    made, _ = finished(pairs, tmp_path / "run", lr=0.1, lambda_gan=0)
+    made, _ = finished(pairs, tmp_path / "run", BETTER)
     stale.write_bytes(b"of before")
     write_bundles(made)
     assert not stale.exists()
 
 
 def test_a_damaged_best_checkpoint_costs_only_its_bundle(pairs: Path, tmp_path: Path) -> None:
-    made, _ = finished(pairs, tmp_path / "run", lr=1, lambda_gan=0, norm="none")
+    made, _ = finished(pairs, tmp_path / "run", WORSE)
     best = tmp_path / "run" / "checkpoints" / "best.pt"
     best.write_bytes(best.read_bytes()[:100])
     assert [path.name for path in write_bundles(made)] == ["model.safetensors"]

@@ -28,6 +28,7 @@ from pix2pix_batch.train.step import Batch, training_masks
 from pix2pix_batch.train.watcher import Watcher
 from tests.train.reference import Adam, Training
 from tests.train.running import (
+    judge_by,
     make_pairs,
     records,
     small,
@@ -533,13 +534,7 @@ def test_only_the_last_checkpoints_and_the_best_are_kept(
 def test_the_best_is_of_its_step(pairs: Path, tmp_path: Path) -> None:
     run, recipe = tmp_path / "run", small(epochs=1)
     made = Trainer(recipe, open_data(pairs, recipe), run, Options("cpu", 1, 10, 0))
-    validate, errors = made.validation, iter([3.0, 2.0, 4.0, 2.0, 5.0, 3.0])
-
-    def judge(*arguments: Any) -> Any:
-        figures, sheet = validate(*arguments)
-        return figures | {"error": next(errors)}, sheet
-
-    made.validation = judge  # type: ignore[assignment]
+    judge_by(made, [3.0, 2.0, 4.0, 2.0, 5.0, 3.0])
     made.fit()
     best = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
     assert best["step"] == 2

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn import ConvTranspose2d
 
@@ -95,6 +95,7 @@ print(uss() - before)
 
 @pytest.mark.parametrize("memory", [engine_memory, memory_on_gpu])
 @given(st.integers(8, 128), st.integers(1, 128), st.sampled_from([256, 512, 1024]))
+@example(90, 1, 1024)
 def test_more_of_anything_takes_more_memory(
     memory: Callable[[Architecture, int, int], int], ngf: int, batch: int, size: int
 ) -> None:
