@@ -56,6 +56,7 @@ def write_report(run: Path, recipe: Recipe, trained: Trained) -> Path:
         raise InputError(
             f"{metrics}: holds no whole line, and the report is made of it; the model is written"
         )
+    images, seconds = measure_time(records, trained.step_images)
     sheets = sorted(path for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
     defaults = {name: field.default for name, field in Recipe.model_fields.items()}
     text = template.render(
@@ -63,6 +64,7 @@ def write_report(run: Path, recipe: Recipe, trained: Trained) -> Path:
         recipe=recipe,
         facts=list_facts(trained, records),
         last=records[-1],
+        rate=images / seconds if seconds else 0.0,
         best=min(records, key=lambda record: record["validation"]["error"]),
         keys=[(k, v, v != defaults.get(k)) for k, v in recipe.as_dict().items() if v or v == 0],
         charts=[
@@ -85,12 +87,7 @@ def list_facts(trained: Trained, records: list[dict[str, Any]]) -> dict[str, str
     held_out = f"{trained.validation_pairs:,} for validation"
     if not trained.validation_pairs:
         held_out = "none for validation, whose figures are of training pairs"
-    seconds, before = 0.0, 0
-    for record in records:
-        images = (record["step"] - before) * trained.step_images
-        before = record["step"]
-        if record.get("images_per_second"):
-            seconds += images / record["images_per_second"]
+    seconds = measure_time(records, trained.step_images)[1]
     facts = {
         "data": escape(trained.data.absolute()),
         "pairs": f"{trained.pairs:,} for training, {held_out}",
@@ -99,6 +96,18 @@ def list_facts(trained: Trained, records: list[dict[str, Any]]) -> dict[str, str
     # a run may go on elsewhere; those of earlier versions did not record it
     places = [f"{r['device']} ({r['precision']})" for r in records if "device" in r]
     return facts | ({"trained on": ", then ".join(dict.fromkeys(places))} if places else {})
+
+
+def measure_time(records: list[dict[str, Any]], step_images: int) -> tuple[int, float]:
+    """The images that were trained on, of the records that tell how fast, and the seconds that they
+    took. ``step_images``: in a step."""
+    counted, seconds, before = 0, 0.0, 0
+    for record in records:
+        images = (record["step"] - before) * step_images
+        before = record["step"]
+        if record.get("images_per_second"):
+            counted, seconds = counted + images, seconds + images / record["images_per_second"]
+    return counted, seconds
 
 
 def explain_figures(recipe: Recipe) -> dict[str, str]:
